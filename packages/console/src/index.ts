@@ -1,0 +1,5 @@
+/**
+ * Xen's PV console backend.
+ * @packageDocumentation
+ */
+export {};

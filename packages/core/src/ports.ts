@@ -1,0 +1,87 @@
+/** The only source of time. One clock drives TSC, PV time, timers and the scheduler of a machine. */
+export interface Clock {
+  /** Nanoseconds since the machine started; never goes back. */
+  now(): bigint;
+  /** Nanoseconds since 1970-01-01 UTC at which {@link Clock.now} was 0: what a guest's wall clock shows. */
+  readonly wallClockBase: bigint;
+}
+
+/** Receives named events; everything is skipped while {@link Trace.on} is false. */
+export interface Trace {
+  readonly on: boolean;
+  event(name: string, a: number, b: number): void;
+}
+
+/**
+ * A machine's whole memory: one `WebAssembly.Memory`, allocated once, never grown, so views stay valid.
+ * A machine address is an offset into it, an MFN that offset / 4096.
+ */
+export interface MachineMemory {
+  /** Every byte, from machine address 0. */
+  readonly bytes: Uint8Array;
+  /** The same bytes for little-endian access of any width. */
+  readonly view: DataView;
+  /** The same bytes as aligned 32-bit words. */
+  readonly words: Uint32Array;
+  /** The same bytes as aligned 64-bit words: page tables read and write through this. */
+  readonly quads: BigUint64Array;
+  /** Frames in all, the engine's own included. */
+  readonly frames: number;
+  /** First frame that domains may own; below it lies the engine's state, which no guest may ever name. */
+  readonly firstFrame: number;
+}
+
+/** A disk of 512-byte sectors. */
+export interface Disk {
+  /** 512-byte sectors in all. */
+  readonly sectors: number;
+  readonly readOnly: boolean;
+  /** Fills `into` from `sector` on; may answer at once (memory) or later (file, network). */
+  read(sector: number, into: readonly Uint8Array[]): void | Promise<void>;
+  /** Writes `from` at `sector`; durable only after {@link Disk.flush}. */
+  write(sector: number, from: readonly Uint8Array[]): void | Promise<void>;
+  /** Resolves when all earlier writes are durable. */
+  flush(): void | Promise<void>;
+}
+
+/** One end of a link that carries Ethernet frames. */
+export interface PacketPort {
+  send(frame: Uint8Array): void;
+  /** Sets the receiver of frames that come in; `undefined` drops them. */
+  onPacket(receiver: ((frame: Uint8Array) => void) | undefined): void;
+}
+
+/** A byte stream with both directions, as a socket or a ring gives it. */
+export interface ByteStream {
+  /** Queues `bytes`; the stream keeps no reference after the call returns. */
+  write(bytes: Uint8Array): void;
+  onData(receiver: (bytes: Uint8Array) => void): void;
+  onClose(receiver: () => void): void;
+  close(): void;
+}
+
+/**
+ * The processor's view of who may touch a machine frame, kept by whoever owns frames (paging).
+ * The engine consults it at every TLB fill, after the page tables themselves allowed the access.
+ */
+export interface FrameGuard {
+  /** Gives `mfn` to `owner` (a domain id; 0x7fff for nobody) and drops every cached translation to it. */
+  setOwner(mfn: number, owner: number): void;
+  /** Allows or forbids writable TLB entries to `mfn`; forbidding drops those that exist. */
+  setWritable(mfn: number, writable: boolean): void;
+  /** Lets every domain read `mfn` through its page tables (the M2P table, say). */
+  setReadableByAll(mfn: number, readable: boolean): void;
+  /** Drops every cached translation to `mfn`, in all address spaces. Cheap when there is none. */
+  forget(mfn: number): void;
+  /** Must be called after bytes of `mfn` were written other than by guest instructions: drops code translated from it. */
+  written(mfn: number): void;
+}
+
+/** Invalidation of cached translations by virtual address. */
+export interface TlbPort {
+  /** Drops the translation of the page at `address` in every address space. */
+  flushPage(address: bigint): void;
+  /** Drops all translations of the address space whose top-level table is `root`. */
+  flushAddressSpace(root: number): void;
+  flushAll(): void;
+}

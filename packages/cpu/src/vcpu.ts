@@ -1,0 +1,124 @@
+import type { FrameGuard, MachineMemory, TlbPort } from "@paravirt/core";
+import type { Instruction } from "@paravirt/x86";
+
+/** Why {@link Vcpu.run} came back. */
+export const EXIT = {
+  /** The budget is spent, or {@link Vcpu.kick} asked. */
+  BUDGET: 0,
+  /** A fault: `vector`, `errorCode`, `address` (CR2) say which; RIP is at the faulting instruction. */
+  FAULT: 1,
+  /** `int n`, `int3`, `int1` or `into`: `vector`; RIP is at the instruction, `length` gives its size. */
+  INTERRUPT: 2,
+  /** `syscall`: RIP is after it; RCX and R11 are untouched (the receiver sets them). */
+  SYSCALL: 3,
+  /** `sysenter`: RIP is after it. */
+  SYSENTER: 4,
+} as const;
+/** One of the {@link EXIT} values. */
+export type ExitReason = (typeof EXIT)[keyof typeof EXIT];
+
+/** What {@link Vcpu.run} returns; the same object every time, valid until the next call. */
+export interface Exit {
+  readonly reason: ExitReason;
+  readonly vector: number;
+  /** Whether the fault pushes an error code. */
+  readonly hasErrorCode: boolean;
+  readonly errorCode: number;
+  /** Faulting linear address of a #PF. */
+  readonly address: bigint;
+  /** Bytes of the instruction, for {@link EXIT.INTERRUPT}. */
+  readonly length: number;
+}
+
+/** What the engine asks of its embedder while guest code runs. The engine itself knows no hypervisor. */
+export interface CpuPorts {
+  /** Time-stamp counter of `vcpu`, for RDTSC and RDTSCP. */
+  readTsc(vcpu: Vcpu): bigint;
+  /** Answers CPUID into `out` (EAX, EBX, ECX, EDX). */
+  cpuid(vcpu: Vcpu, leaf: number, subleaf: number, out: Uint32Array): void;
+  /** The descriptor (GDT or LDT, by the selector's TI bit) that a segment load names; `undefined` past the limit. */
+  readDescriptor(vcpu: Vcpu, selector: number): bigint | undefined;
+  /** Whether `vcpu` may reach a frame of another owner that its page tables map (a grant). */
+  mayReachForeign(vcpu: Vcpu, mfn: number, write: boolean): boolean;
+  /** 64 random bits for RDRAND and RDSEED. */
+  random(): bigint;
+}
+
+/** A virtual processor at CPL 3, as a PV guest sees it. 64-bit values are `bigint`. */
+export interface Vcpu {
+  readonly id: number;
+  /** RAX RCX RDX RBX RSP RBP RSI RDI R8–R15. Fetch anew after {@link Vcpu.run} of any VCPU: the view may move. */
+  readonly regs: BigUint64Array;
+  rip: bigint;
+  rflags: bigint;
+  /** ES CS SS DS FS GS. Setting an entry loads no base; use {@link Vcpu.loadSegment}. */
+  readonly selectors: Uint16Array;
+  fsBase: bigint;
+  gsBase: bigint;
+  /** 64 in 64-bit mode, 32 in compatibility mode; follows CS. */
+  mode: 64 | 32;
+  cr0: bigint;
+  cr4: bigint;
+  xcr0: bigint;
+  /** Tag compared with a frame's owner at each TLB fill: the domain id. */
+  owner: number;
+  /** MFN of the top-level page table in use. */
+  readonly root: number;
+  /** Switches the address space. Cached translations of both survive. */
+  setRoot(mfn: number): void;
+  /** Loads a data segment as MOV Sreg does; `false` where the processor would fault. */
+  loadSegment(segment: number, selector: number): boolean;
+  /**
+   * Executes about `budget` instructions (checked at branches) until something outside the processor must act.
+   * All registers are architecturally exact when it returns.
+   */
+  run(budget: number): Exit;
+  /** Executes exactly one instruction. */
+  step(): Exit;
+  /**
+   * Executes one instruction with the 4 KiB page at `page` (linear, aligned) replaced by machine frame `overlay`,
+   * readable and writable. Used to emulate writes to read-only page tables: the caller looks at what changed.
+   */
+  stepOverlaid(page: bigint, overlay: number): Exit;
+  /** Instructions executed so far. */
+  readonly instructions: number;
+  /** Decodes the instruction at RIP; `false` when its bytes can't be fetched or are none. */
+  fetch(into: Instruction): boolean;
+  /** Machine address behind linear `address` for this access, 0 when it would fault. Sets accessed and dirty bits. */
+  translate(address: bigint, write: boolean): number;
+  /** Like {@link Vcpu.translate} in another address space of this VCPU's domain. */
+  translateIn(root: number, address: bigint, write: boolean): number;
+  /** Copies linear memory into `into`; `false` when any byte is unmapped (nothing is promised about `into` then). */
+  read(address: bigint, into: Uint8Array): boolean;
+  /** Copies `from` to linear memory if all of it is writable, else writes nothing and answers `false`. */
+  write(address: bigint, from: Uint8Array): boolean;
+  /** Saves or loads the FPU and SSE state, 512 bytes in FXSAVE format. */
+  saveFpu(into: Uint8Array): void;
+  loadFpu(from: Uint8Array): void;
+}
+
+/** Counters since the engine was made. */
+export interface EngineStats {
+  readonly instructions: number;
+  readonly tlbFills: number;
+  readonly faults: number;
+  /** Pieces of guest code decoded for tier 0 and translated for tier 1. */
+  readonly blocksDecoded: number;
+  readonly blocksTranslated: number;
+}
+
+/** A processor package: memory, TLB and code caches that its VCPUs share. */
+export interface Engine {
+  readonly memory: MachineMemory;
+  readonly frames: FrameGuard;
+  readonly tlb: TlbPort;
+  createVcpu(id: number): Vcpu;
+  readonly stats: EngineStats;
+}
+
+/** What {@link createEngine} needs. */
+export interface EngineOptions {
+  /** Bytes of memory for domains; the engine adds its own. */
+  readonly memoryBytes: number;
+  readonly ports: CpuPorts;
+}

@@ -1,0 +1,5 @@
+/**
+ * What paravirt needs of Node.js: files, terminals, Debian packages through apt.
+ * @packageDocumentation
+ */
+export {};

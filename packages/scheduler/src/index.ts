@@ -1,0 +1,5 @@
+/**
+ * VCPU schedulers behind one interface: credit2 and null.
+ * @packageDocumentation
+ */
+export {};

@@ -1,0 +1,5 @@
+/**
+ * Writes WebAssembly modules into a preallocated buffer in one pass.
+ * @packageDocumentation
+ */
+export {};

@@ -1,0 +1,130 @@
+/** Which kind of operand stands in a slot of an {@link Instruction}. */
+export const OPERAND = {
+  NONE: 0,
+  /** A register: `classes[i]` is its {@link REGISTER_CLASS}, `registers[i]` its number. */
+  REGISTER: 1,
+  /** The instruction's one memory operand: base, index, scale, displacement, segment. */
+  MEMORY: 2,
+  /** `immediate` / `immediateHigh`, already extended to the size that the operation uses. */
+  IMMEDIATE: 3,
+  /** `immediate2`: the second immediate of ENTER, EXTRQ, INSERTQ. */
+  IMMEDIATE2: 4,
+  /** A branch target: `immediate` is the displacement from the next instruction, sign-extended to 32 bits. */
+  RELATIVE: 5,
+  /** A far pointer: `immediate` is the offset, `immediate2` the selector. */
+  FAR: 6,
+  /** A string operand at DS:rSI (or the overriding segment). */
+  STRING_SOURCE: 7,
+  /** A string operand at ES:rDI. */
+  STRING_DESTINATION: 8,
+  /** The constant 1 of the D0/D1 shifts. */
+  ONE: 9,
+} as const;
+
+/** Register files; `registers[i]` is the number in its file. */
+export const REGISTER_CLASS = {
+  /** 8-bit, numbers 0–15: AL CL DL BL SPL BPL SIL DIL R8L… */
+  GPR8: 0,
+  /** AH CH DH BH as numbers 0–3. */
+  GPR8_HIGH: 1,
+  GPR16: 2,
+  GPR32: 3,
+  GPR64: 4,
+  /** ES CS SS DS FS GS as 0–5. */
+  SEGMENT: 5,
+  CONTROL: 6,
+  DEBUG: 7,
+  ST: 8,
+  MMX: 9,
+  XMM: 10,
+  YMM: 11,
+  BOUND: 12,
+} as const;
+
+/** Segment register numbers, as in the ModRM reg field of MOV Sreg. */
+export const SEGMENT = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5 } as const;
+
+/** Bits of {@link Instruction.prefixes}. */
+export const PREFIX = {
+  LOCK: 1,
+  /** F3 present and not consumed as a mandatory prefix. */
+  REP: 2,
+  /** F2 present and not consumed as a mandatory prefix. */
+  REPNE: 4,
+  OPERAND_SIZE: 8,
+  ADDRESS_SIZE: 16,
+  REX: 32,
+  REX_W: 64,
+  VEX: 128,
+  SEGMENT_OVERRIDE: 256,
+} as const;
+
+/** `base` and `index` when there is none, and `base` for RIP-relative addressing. */
+export const NO_REGISTER = -1;
+/** `base` of a RIP-relative memory operand; the displacement counts from the next instruction. */
+export const BASE_RIP = 16;
+
+/** Why {@link Instruction.length} is 0. */
+export const INVALID = {
+  VALID: 0,
+  /** The bytes end inside the instruction. */
+  TRUNCATED: 1,
+  /** No such instruction in this mode: the processor raises #UD. */
+  UNDEFINED: 2,
+  /** More than 15 bytes: the processor raises #GP. */
+  TOO_LONG: 3,
+} as const;
+
+/**
+ * One decoded instruction, reused from call to call so that decoding allocates nothing.
+ * All fields are plain numbers. Operands are in Intel order, implicit ones left out.
+ */
+export class Instruction {
+  /** Bytes, 1–15; 0 when {@link Instruction.invalid} says why there is none. */
+  length = 0;
+  /** An {@link INVALID} value. */
+  invalid = 0;
+  /** 16, 32 or 64. */
+  mode = 64;
+  /** Index into the opcode table: the row that matched. */
+  row = 0;
+  /** Index into `MNEMONICS`. */
+  mnemonic = 0;
+  /** Effective operand size in bytes: 1, 2, 4, 8 (general instructions); for SIMD the vector's 8, 16 or 32. */
+  operandSize = 4;
+  /** Effective address size in bytes: 2, 4 or 8. */
+  addressSize = 8;
+  /** {@link PREFIX} bits. */
+  prefixes = 0;
+  /** The condition of Jcc, SETcc, CMOVcc: the opcode's low four bits. */
+  condition = 0;
+  /** Segment that the memory (or string source) operand uses, override or default: a {@link SEGMENT} value. */
+  segment = 3;
+  /** Base register number 0–15, {@link BASE_RIP} or {@link NO_REGISTER}. */
+  base = -1;
+  /** Index register number 0–15 or {@link NO_REGISTER}; a vector register for gathers. */
+  index = -1;
+  /** log2 of the scale: 0–3. */
+  scale = 0;
+  /** Low 32 bits of the displacement, as a signed number; sign-extend to the address size. */
+  displacement = 0;
+  /** High 32 bits of a 64-bit moffs displacement; the sign of `displacement` otherwise. */
+  displacementHigh = 0;
+  /** Low 32 bits of the immediate, as a signed number. */
+  immediate = 0;
+  /** High 32 bits of the immediate (sign-extended unless MOV r64, imm64). */
+  immediateHigh = 0;
+  immediate2 = 0;
+  /** Bytes before the opcode; offset of the immediate and displacement for patchers: 0 when there is none. */
+  opcodeOffset = 0;
+  displacementOffset = 0;
+  immediateOffset = 0;
+  operandCount = 0;
+  /** {@link OPERAND} value of each operand. */
+  readonly kinds: Uint8Array = new Uint8Array(5);
+  /** {@link REGISTER_CLASS} of register operands. */
+  readonly classes: Uint8Array = new Uint8Array(5);
+  readonly registers: Uint8Array = new Uint8Array(5);
+  /** Operand sizes in bytes (10 for m80, 512 for FXSAVE …; 0 where memory has no size, as for LEA). */
+  readonly sizes: Uint16Array = new Uint16Array(5);
+}

@@ -1,0 +1,5 @@
+/**
+ * A complete xenstore: store, transactions, watches, permissions, quotas, wire protocol, client.
+ * @packageDocumentation
+ */
+export {};
