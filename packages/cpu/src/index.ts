@@ -1,5 +1,6 @@
 /**
- * An x86-64 processor in WebAssembly: interpreter and translator from one set of semantics.
+ * An x86-64 processor in WebAssembly, run the way KVM runs one: {@link Vcpu.run} executes until something outside must act.
  * @packageDocumentation
  */
-export {};
+export { createEngine } from "./engine.ts";
+export { type CpuPorts, EXIT, type Engine, type EngineOptions, type EngineStats, type Exit, type ExitReason, type Vcpu } from "./vcpu.ts";

@@ -1,0 +1,228 @@
+import type { MachineMemory } from "@paravirt/core";
+import { decode, INVALID, Instruction, OPCODES } from "@paravirt/x86";
+import { CODE_TABLE_BYTES, type EngineLayout, FRAME, RECORD } from "./layout.ts";
+import { type Selector, writeRecord } from "./tier0/select.ts";
+import type { CodeListener, SoftTlb } from "./tlb.ts";
+
+/** Instructions decoded ahead at most when control reaches new code. */
+const BLOCK_LIMIT = 48;
+const ENDS_BLOCK = new Set(["jmp", "ret", "ud2", "iret", "hlt", "syscall", "sysenter", "sysret", "jmp.far", "ret.far", "int3"]);
+
+/** What is known about the code in one frame. */
+interface CodePage {
+  readonly mfn: number;
+  readonly mode: 64 | 32;
+  /** Machine address of the table of records. */
+  readonly table: number;
+  /** A bit for each 64 bytes that hold decoded code. */
+  readonly chunks: Uint32Array;
+  /** Branch records that wait for the code at an offset. */
+  readonly pending: Map<number, number[]>;
+}
+
+/**
+ * Decoded code, found by machine frame so that it survives address-space switches: for each frame and mode a table from
+ * byte offset to record. Records are never freed one by one; when their memory is full everything starts anew.
+ */
+export class CodeCache implements CodeListener {
+  private readonly memory: MachineMemory;
+  private readonly layout: EngineLayout;
+  private readonly selector: Selector;
+  private readonly pages = new Map<number, CodePage>();
+  private readonly pageOfTable: (CodePage | undefined)[] = [];
+  private readonly freeTables: number[] = [];
+  private nextTable = 0;
+  private nextRecord: number;
+  private readonly instruction = new Instruction();
+  private readonly endsBlock: boolean[] = OPCODES.map((row) => ENDS_BLOCK.has(row.name));
+  private tlb: SoftTlb | undefined;
+  blocksDecoded = 0;
+  instructionsDecoded = 0;
+
+  constructor(memory: MachineMemory, layout: EngineLayout, selector: Selector) {
+    this.memory = memory;
+    this.layout = layout;
+    this.selector = selector;
+    this.nextRecord = layout.records;
+  }
+
+  attach(tlb: SoftTlb): void {
+    this.tlb = tlb;
+  }
+
+  isTableOf(table: number, mfn: number): boolean {
+    return this.pageOfTable[(table - this.layout.codeTables) / CODE_TABLE_BYTES]?.mfn === mfn;
+  }
+
+  /** The table of `mfn`'s code in `mode`, made if there is none. */
+  tableOf(mfn: number, mode: 64 | 32): number {
+    return (this.pages.get(pageKey(mfn, mode)) ?? this.addPage(mfn, mode)).table;
+  }
+
+  private addPage(mfn: number, mode: 64 | 32): CodePage {
+    let index = this.freeTables.pop();
+    if (index === undefined) {
+      if (this.nextTable === this.layout.codeTableCount) this.clear();
+      index = this.nextTable++;
+    }
+    const table = this.layout.codeTables + index * CODE_TABLE_BYTES;
+    const page: CodePage = { mfn, mode, table, chunks: new Uint32Array(2), pending: new Map() };
+    this.pages.set(pageKey(mfn, mode), page);
+    this.pageOfTable[index] = page;
+    this.tlb?.dropWritable(mfn);
+    this.tlb?.mark(mfn, FRAME.code);
+    return page;
+  }
+
+  /** Forgets all code; every execute entry goes with it. */
+  clear(): void {
+    const { layout } = this;
+    this.memory.bytes.fill(0, layout.codeTables, layout.codeTables + this.nextTable * CODE_TABLE_BYTES);
+    for (const page of this.pages.values()) this.tlb?.unmark(page.mfn, FRAME.code);
+    this.pages.clear();
+    this.pageOfTable.length = 0;
+    this.freeTables.length = 0;
+    this.nextTable = 0;
+    this.nextRecord = layout.records;
+    this.tlb?.flushAll();
+  }
+
+  /** The record for the code at `offset` of frame `mfn`, decoding it if needed. */
+  recordAt(mfn: number, mode: 64 | 32, offset: number): number {
+    if (this.nextRecord + (BLOCK_LIMIT + 2) * RECORD.size > this.layout.recordsEnd) this.clear();
+    const page = this.pages.get(pageKey(mfn, mode)) ?? this.addPage(mfn, mode);
+    const known = this.memory.words[page.table / 4 + offset];
+    return known !== undefined && known !== 0 ? known : this.decodeBlock(page, offset);
+  }
+
+  private decodeBlock(page: CodePage, start: number): number {
+    const { memory, selector, instruction } = this;
+    const { words, view, bytes } = memory;
+    const base = page.mfn * 4096;
+    const table = page.table / 4;
+    const first = this.nextRecord;
+    let at = first;
+    let offset = start;
+    this.blocksDecoded++;
+    for (let count = 0; ; count++) {
+      if (offset >= 4096 || count === BLOCK_LIMIT) {
+        this.writeGoto(at, offset, 0);
+        at += RECORD.size;
+        break;
+      }
+      const known = words[table + offset]!;
+      if (known !== 0) {
+        this.writeGoto(at, offset, known);
+        at += RECORD.size;
+        break;
+      }
+      bytes.fill(0, at, at + RECORD.size);
+      const length = decode(bytes, base + offset, base + 4096, page.mode, instruction);
+      words[table + offset] = at;
+      this.link(page, offset, at);
+      if (length === 0) {
+        this.writeInvalid(at, offset);
+        page.chunks[offset >> 11] = page.chunks[offset >> 11]! | (1 << ((offset >> 6) & 31));
+        at += RECORD.size;
+        break;
+      }
+      for (let chunk = offset >> 6; chunk <= (offset + length - 1) >> 6; chunk++) page.chunks[chunk >> 5] = page.chunks[chunk >> 5]! | (1 << (chunk & 31));
+      const handler = selector.select(instruction);
+      writeRecord(view, at, instruction, handler, offset);
+      if (page.mode !== 64 || instruction.addressSize !== 8) view.setUint32(at + RECORD.hot, 0, true);
+      if (handler.shape.letters[0] === "b") this.requestLink(page, at);
+      const ends = this.endsBlock[instruction.row] === true || handler === selector.undefinedHandler;
+      at += RECORD.size;
+      offset += length;
+      if (ends) break;
+    }
+    this.instructionsDecoded += (at - first) / RECORD.size;
+    this.nextRecord = at;
+    return first;
+  }
+
+  /** A branch record: link it to its target in the same page, now or when that is decoded. */
+  private requestLink(page: CodePage, at: number): void {
+    const target = this.memory.view.getInt32(at + RECORD.immediate, true);
+    if (target < 0 || target > 4095) return;
+    const known = this.memory.words[page.table / 4 + target]!;
+    if (known !== 0) this.memory.view.setUint32(at + RECORD.target, known, true);
+    else {
+      const waiting = page.pending.get(target);
+      if (waiting) waiting.push(at);
+      else page.pending.set(target, [at]);
+    }
+  }
+
+  private link(page: CodePage, offset: number, record: number): void {
+    const waiting = page.pending.get(offset);
+    if (waiting === undefined) return;
+    for (const at of waiting) this.memory.view.setUint32(at + RECORD.target, record, true);
+    page.pending.delete(offset);
+  }
+
+  private writeGoto(at: number, offset: number, target: number): void {
+    const { view, bytes } = this.memory;
+    bytes.fill(0, at, at + RECORD.size);
+    view.setUint32(at + RECORD.hot, this.selector.gotoHandler.hot, true);
+    view.setUint32(at + RECORD.slot, this.selector.gotoHandler.slot, true);
+    view.setUint16(at + RECORD.offset, offset, true);
+    view.setUint32(at + RECORD.immediate, offset, true);
+    view.setUint32(at + RECORD.target, target, true);
+  }
+
+  private writeInvalid(at: number, offset: number): void {
+    const { view } = this.memory;
+    const truncated = this.instruction.invalid === INVALID.TRUNCATED;
+    const handler = truncated || this.instruction.invalid === INVALID.TOO_LONG ? this.selector.decodeHandler : this.selector.undefinedHandler;
+    view.setUint32(at + RECORD.slot, handler.slot, true);
+    view.setUint16(at + RECORD.offset, offset, true);
+  }
+
+  /** Bytes `address` to `address + count` of machine memory were written: drops the code that they may have changed. */
+  changed(address: number, count: number): void {
+    const mfn = address >>> 12;
+    const from = (address & 4095) >> 6;
+    const to = Math.min(63, ((address & 4095) + count - 1) >> 6);
+    for (const mode of [64, 32] as const) {
+      const page = this.pages.get(pageKey(mfn, mode));
+      if (page === undefined) continue;
+      // An instruction that began before the written chunk and reaches into it marked the chunk too.
+      for (let chunk = from; chunk <= to; chunk++) {
+        if (page.chunks[chunk >> 5]! & (1 << (chunk & 31))) {
+          this.dropPage(page);
+          break;
+        }
+      }
+    }
+  }
+
+  codeChanged(mfn: number): void {
+    for (const mode of [64, 32] as const) {
+      const page = this.pages.get(pageKey(mfn, mode));
+      if (page !== undefined) this.releasePage(page);
+    }
+    this.tlb?.unmark(mfn, FRAME.code);
+  }
+
+  /** Forgets the page's records and keeps its table: execute entries stay right. */
+  private dropPage(page: CodePage): void {
+    this.memory.words.fill(0, page.table / 4, page.table / 4 + 4096);
+    page.chunks.fill(0);
+    page.pending.clear();
+  }
+
+  private releasePage(page: CodePage): void {
+    this.dropPage(page);
+    this.pages.delete(pageKey(page.mfn, page.mode));
+    const index = (page.table - this.layout.codeTables) / CODE_TABLE_BYTES;
+    this.tlb?.dropExecute(page.table);
+    this.pageOfTable[index] = undefined;
+    this.freeTables.push(index);
+  }
+}
+
+function pageKey(mfn: number, mode: 64 | 32): number {
+  return mfn * 2 + (mode === 64 ? 0 : 1);
+}
+

@@ -1,0 +1,543 @@
+import type { FrameGuard, MachineMemory, TlbPort } from "@paravirt/core";
+import { decode, Instruction } from "@paravirt/x86";
+import { CodeCache } from "./code-cache.ts";
+import { ACCESS, ENGINE, type EngineLayout, FRAME, REASON, RECORD, STATE, STATUS, WALK } from "./layout.ts";
+import { createMemory } from "./memory.ts";
+import { SERVICE_RESULT, SERVICES, type Service } from "./services.ts";
+import { HandlerTable } from "./tier0/handlers.ts";
+import { buildTier0, type Tier0Exports } from "./tier0/module.ts";
+import { Selector, writeRecord } from "./tier0/select.ts";
+import { SoftTlb } from "./tlb.ts";
+import { type CpuPorts, EXIT, type EngineOptions, type EngineStats, type Exit, type ExitReason, type Engine as PublicEngine } from "./vcpu.ts";
+import { VirtualCpu } from "./virtual-cpu.ts";
+
+const HAS_ERROR_CODE = (1 << 8) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 13) | (1 << 14) | (1 << 17);
+const GENERAL_PROTECTION = 13;
+const NOT_PRESENT = 11;
+const DEBUG = 1;
+const DEVICE_NOT_AVAILABLE = 7;
+const TRAP_FLAG = 0x100n;
+const RSP = STATE.gpr / 8 + 4;
+/** Decoded on the fly: an instruction that crosses into another page, or that is stepped. */
+const SCRATCH = ENGINE.scratchRecords;
+
+interface MutableExit extends Exit {
+  reason: ExitReason;
+  vector: number;
+  hasErrorCode: boolean;
+  errorCode: number;
+  address: bigint;
+  length: number;
+}
+
+/** The processor package: see {@link PublicEngine}. Methods beyond it serve the engine's own files. */
+export class Engine implements PublicEngine {
+  readonly memory: MachineMemory;
+  readonly layout: EngineLayout;
+  readonly ports: CpuPorts;
+  readonly exports: Tier0Exports;
+  readonly code: CodeCache;
+  readonly softTlb: SoftTlb;
+  readonly selector: Selector;
+  readonly exit: MutableExit = { reason: EXIT.BUDGET, vector: 0, hasErrorCode: false, errorCode: 0, address: 0n, length: 0 };
+  readonly cpuidResult: Uint32Array = new Uint32Array(4);
+  private readonly table: HandlerTable;
+  private readonly services: (Service | undefined)[];
+  private active: VirtualCpu | undefined;
+  private readonly instruction = new Instruction();
+  private readonly crossing = new Uint8Array(32);
+  private faultCount = 0;
+  private executed = 0;
+
+  constructor(options: EngineOptions) {
+    const { memory, layout, wasm } = createMemory(options.memoryBytes);
+    this.memory = memory;
+    this.layout = layout;
+    this.ports = options.ports;
+    this.table = new HandlerTable();
+    this.services = this.table.handlers.map((handler) => SERVICES[handler.definition.name]);
+    this.selector = new Selector(this.table);
+    const module = new WebAssembly.Module(buildTier0(this.table, wasm.buffer.byteLength / 65536) as Uint8Array<ArrayBuffer>);
+    this.exports = new WebAssembly.Instance(module, { e: { m: wasm } }).exports as unknown as Tier0Exports;
+    this.code = new CodeCache(memory, layout, this.selector);
+    this.softTlb = new SoftTlb(memory, layout, this.code);
+    this.code.attach(this.softTlb);
+    memory.words[ENGINE.frames / 4] = memory.frames;
+    memory.words[ENGINE.frameTable / 4] = layout.frameTable;
+    memory.quads[ENGINE.overlayPage / 8] = 1n;
+  }
+
+  get frames(): FrameGuard {
+    return this.softTlb;
+  }
+
+  get tlb(): TlbPort {
+    return this.softTlb;
+  }
+
+  get stats(): EngineStats {
+    return {
+      instructions: this.executed,
+      tlbFills: this.memory.words[ENGINE.tlbFills / 4]!,
+      faults: this.faultCount,
+      blocksDecoded: this.code.blocksDecoded,
+      blocksTranslated: 0,
+    };
+  }
+
+  createVcpu(id: number): VirtualCpu {
+    return new VirtualCpu(this, id);
+  }
+
+  /** The VCPU whose state is in the engine's memory. */
+  get current(): VirtualCpu {
+    if (this.active === undefined) throw new Error("no VCPU is active");
+    return this.active;
+  }
+
+  /** Brings `vcpu`'s state into the engine's memory, putting away the one that was there. */
+  activate(vcpu: VirtualCpu): void {
+    if (this.active === vcpu) return;
+    const { bytes } = this.memory;
+    if (this.active !== undefined) this.active.saved.set(bytes.subarray(STATE.start, STATE.end));
+    bytes.set(vcpu.saved, STATE.start);
+    this.active = vcpu;
+    this.selectAddressSpace();
+  }
+
+  /** Makes the active VCPU's address space, mode and owner those that wasm code uses. */
+  selectAddressSpace(): void {
+    const { current, memory } = this;
+    memory.words[ENGINE.root / 4] = current.root * 4096;
+    memory.words[ENGINE.owner / 4] = current.owner;
+    this.softTlb.select(current.root, current.mode);
+  }
+
+  /** RIP of a record in the active code page. */
+  ripOf(record: number): bigint {
+    return this.memory.quads[STATE.ripBase / 8]! + BigInt(this.memory.view.getUint16(record + RECORD.offset, true));
+  }
+
+  setFault(vector: number, error: number): number {
+    this.memory.words[ENGINE.faultVector / 4] = vector;
+    this.memory.words[ENGINE.faultError / 4] = error;
+    this.memory.words[ENGINE.reason / 4] = REASON.FAULT;
+    return SERVICE_RESULT.FAULT;
+  }
+
+  /** Runs `vcpu` for about `budget` instructions: see the public interface. */
+  run(vcpu: VirtualCpu, budget: number): Exit {
+    this.activate(vcpu);
+    if (this.isCareful(vcpu)) return this.runCarefully(vcpu, budget);
+    const { words, quads } = this.memory;
+    let left = budget;
+    let record = this.locate(vcpu.ripValue);
+    while (record !== 0) {
+      words[ENGINE.budget / 4] = left;
+      const reason = this.exports.run(record);
+      const remaining = words[ENGINE.budget / 4]! | 0;
+      this.executed += left - remaining;
+      left = remaining;
+      record = words[ENGINE.record / 4]!;
+      if (reason === REASON.BUDGET) {
+        vcpu.ripValue = this.ripOf(record);
+        return this.leave(EXIT.BUDGET);
+      }
+      if (reason === REASON.DECODE) record = this.locate(quads[ENGINE.nextRip / 8]!);
+      else if (reason === REASON.CODE_WRITE) {
+        this.dropWrittenCode();
+        record = this.locate(quads[ENGINE.nextRip / 8]!);
+      } else {
+        // The instruction did not complete in wasm: it is counted when it does.
+        this.executed--;
+        left++;
+        if (reason === REASON.SERVICE) {
+          record = this.serve(vcpu, record);
+          if (record > 0) {
+            this.executed++;
+            left--;
+          } else if (record < 0) return this.exit;
+          if (vcpu.careful) return this.runCarefully(vcpu, left);
+        } else if (reason === REASON.WALK) {
+          if (!this.resolveWalk(vcpu)) return this.leaveWithFault(vcpu, this.ripOf(record));
+        } else return this.leaveWithFault(vcpu, this.ripOf(record));
+      }
+      if (left <= 0 && record !== 0) {
+        vcpu.ripValue = this.ripOf(record);
+        return this.leave(EXIT.BUDGET);
+      }
+    }
+    return this.exit;
+  }
+
+  /** Single step or a disabled FPU: every instruction is looked at. */
+  private isCareful(vcpu: VirtualCpu): boolean {
+    return vcpu.careful || (this.memory.quads[STATE.eflags / 8]! & TRAP_FLAG) !== 0n;
+  }
+
+  private runCarefully(vcpu: VirtualCpu, budget: number): Exit {
+    let left = budget;
+    while (left-- > 0) {
+      const exit = this.step(vcpu);
+      if (exit.reason !== EXIT.BUDGET) return exit;
+      if (!this.isCareful(vcpu)) break;
+    }
+    return this.leave(EXIT.BUDGET);
+  }
+
+  /** Executes one instruction through its cold function. */
+  step(vcpu: VirtualCpu): Exit {
+    this.activate(vcpu);
+    const trap = (this.memory.quads[STATE.eflags / 8]! & TRAP_FLAG) !== 0n;
+    const rip = vcpu.ripValue;
+    if (!this.fetch(vcpu, rip, this.instruction)) return this.leaveWithFault(vcpu, rip);
+    const { instruction, memory } = this;
+    if (instruction.length === 0) {
+      this.setFault(instruction.invalid === 3 ? GENERAL_PROTECTION : 6, 0);
+      return this.leaveWithFault(vcpu, rip);
+    }
+    if (vcpu.careful && vcpu.usesDisabledFpu(instruction)) {
+      this.setFault(DEVICE_NOT_AVAILABLE, 0);
+      return this.leaveWithFault(vcpu, rip);
+    }
+    const handler = this.selector.select(instruction);
+    memory.bytes.fill(0, SCRATCH, SCRATCH + RECORD.size);
+    memory.quads[STATE.ripBase / 8] = rip & ~4095n;
+    writeRecord(memory.view, SCRATCH, instruction, handler, Number(rip & 4095n));
+    const exit = this.executeScratch(vcpu, rip);
+    if (exit.reason !== EXIT.BUDGET || !trap) return exit;
+    this.exit.reason = EXIT.FAULT;
+    this.exit.vector = DEBUG;
+    this.exit.hasErrorCode = false;
+    return this.exit;
+  }
+
+  /** Runs the scratch record to its end; leaves RIP after it. The exit's reason is BUDGET when all went well. */
+  private executeScratch(vcpu: VirtualCpu, rip: bigint): Exit {
+    const { memory } = this;
+    for (;;) {
+      const status = this.exports.cold(SCRATCH);
+      if (status === STATUS.NEXT) {
+        vcpu.ripValue = this.wrap(rip + BigInt(memory.bytes[SCRATCH + RECORD.length]!));
+        this.executed++;
+        return this.leave(EXIT.BUDGET);
+      }
+      if (status === STATUS.JUMP) {
+        vcpu.ripValue = memory.quads[ENGINE.nextRip / 8]!;
+        this.executed++;
+        return this.leave(EXIT.BUDGET);
+      }
+      const reason = memory.words[ENGINE.reason / 4];
+      if (reason === REASON.CODE_WRITE) {
+        this.dropWrittenCode();
+        vcpu.ripValue = memory.quads[ENGINE.nextRip / 8]!;
+        this.executed++;
+        return this.leave(EXIT.BUDGET);
+      }
+      if (reason === REASON.WALK) {
+        if (this.resolveWalk(vcpu)) continue;
+        return this.leaveWithFault(vcpu, rip);
+      }
+      if (reason === REASON.SERVICE) {
+        vcpu.ripValue = rip;
+        const result = this.callService(SCRATCH);
+        if (result === SERVICE_RESULT.NEXT) vcpu.ripValue = this.wrap(rip + BigInt(memory.bytes[SCRATCH + RECORD.length]!));
+        else if (result === SERVICE_RESULT.JUMP) vcpu.ripValue = memory.quads[ENGINE.nextRip / 8]!;
+        else if (result === SERVICE_RESULT.FAULT) {
+          if (memory.words[ENGINE.reason / 4] === REASON.WALK && this.resolveWalk(vcpu)) continue;
+          return this.leaveWithFault(vcpu, rip);
+        } else {
+          if (result === SERVICE_RESULT.LEAVE_AFTER) vcpu.ripValue = this.wrap(rip + BigInt(memory.bytes[SCRATCH + RECORD.length]!));
+          return this.exit;
+        }
+        this.executed++;
+        return this.leave(EXIT.BUDGET);
+      }
+      return this.leaveWithFault(vcpu, rip);
+    }
+  }
+
+  private callService(record: number): number {
+    const service = this.services[this.memory.words[(record + RECORD.slot) / 4]!];
+    return service === undefined ? this.setFault(6, 0) : service(this, record);
+  }
+
+  /**
+   * Executes `record` in JavaScript. Returns the record to go on at, or -1 when the VCPU must leave (exit and RIP are set);
+   * 0 means a fault on the way to the next record, with the exit set too.
+   */
+  private serve(vcpu: VirtualCpu, record: number): number {
+    const rip = this.ripOf(record);
+    vcpu.ripValue = rip;
+    if (this.memory.words[(record + RECORD.slot) / 4] === this.selector.decodeHandler.slot) return this.executeCrossing(vcpu, rip);
+    const root = vcpu.root;
+    const mode = vcpu.mode;
+    const result = this.callService(record);
+    const length = this.memory.bytes[record + RECORD.length]!;
+    switch (result) {
+      case SERVICE_RESULT.NEXT:
+        if (vcpu.root === root && vcpu.mode === mode) return record + RECORD.size;
+        return this.locate(this.wrap(rip + BigInt(length)));
+      case SERVICE_RESULT.JUMP:
+        return this.locate(this.memory.quads[ENGINE.nextRip / 8]!);
+      case SERVICE_RESULT.FAULT:
+        if (this.memory.words[ENGINE.reason / 4] === REASON.WALK && this.resolveWalk(vcpu)) return this.serve(vcpu, record);
+        this.leaveWithFault(vcpu, rip);
+        return -1;
+      case SERVICE_RESULT.LEAVE_AFTER:
+        vcpu.ripValue = this.wrap(rip + BigInt(length));
+        return -1;
+      default:
+        return -1;
+    }
+  }
+
+  /** An instruction that reaches into the next page, or whose bytes end there: decoded anew each time. */
+  private executeCrossing(vcpu: VirtualCpu, rip: bigint): number {
+    const exit = this.step(vcpu);
+    if (exit.reason !== EXIT.BUDGET) return -1;
+    this.executed--; // counted by run
+    void rip;
+    return this.locate(vcpu.ripValue);
+  }
+
+  private wrap(address: bigint): bigint {
+    return address & this.memory.quads[STATE.linearMask / 8]!;
+  }
+
+  /** The record at `rip`, decoded if need be; 0 with the exit set when the page can't be executed. */
+  private locate(rip: bigint): number {
+    const vcpu = this.current;
+    const offset = Number(rip & 4095n);
+    for (;;) {
+      const result = this.exports.walk(rip, ACCESS.EXECUTE);
+      if (result === WALK.FILLED) break;
+      if (result === WALK.SLOW && this.resolveWalk(vcpu)) break;
+      this.leaveWithFault(vcpu, rip);
+      return 0;
+    }
+    const mfn = this.memory.words[ENGINE.walkAddress / 4]! >>> 12;
+    const record = this.code.recordAt(mfn, vcpu.mode, offset);
+    this.softTlb.fillExecute(rip, this.code.tableOf(mfn, vcpu.mode), mfn);
+    this.memory.quads[STATE.ripBase / 8] = rip & ~4095n;
+    return record;
+  }
+
+  /** Decodes the instruction at `rip`, across a page border if need be; `false` with the fault set. */
+  fetch(vcpu: VirtualCpu, rip: bigint, into: Instruction): boolean {
+    const { memory } = this;
+    const first = this.executeAddress(vcpu, rip);
+    if (first === 0) return false;
+    const room = 4096 - (first & 4095);
+    if (decode(memory.bytes, first, first + Math.min(room, 16), vcpu.mode, into) > 0 || into.invalid !== 1 || room >= 16) return true;
+    const second = this.executeAddress(vcpu, this.wrap(rip + BigInt(room)));
+    if (second === 0) return false;
+    this.crossing.set(memory.bytes.subarray(first, first + room));
+    this.crossing.set(memory.bytes.subarray(second, second + 16), room);
+    decode(this.crossing, 0, 16 + room, vcpu.mode, into);
+    return true;
+  }
+
+  /** Machine address of code at `address`, 0 with the fault set. */
+  private executeAddress(vcpu: VirtualCpu, address: bigint): number {
+    const result = this.exports.walk(address, ACCESS.EXECUTE);
+    if (result !== WALK.FILLED && !(result === WALK.SLOW && this.resolveWalk(vcpu))) return 0;
+    return this.memory.words[ENGINE.walkAddress / 4]!;
+  }
+
+  /** Finishes a walk that wasm left: a frame of another owner. Sets a fault and answers `false` when it is refused. */
+  resolveWalk(vcpu: VirtualCpu): boolean {
+    const { memory } = this;
+    const address = memory.quads[ENGINE.faultAddress / 8]!;
+    const access = memory.words[ENGINE.walkAccess / 4]!;
+    const mfn = this.leafFrame(vcpu.root, address);
+    if (mfn !== undefined && access !== ACCESS.EXECUTE && this.ports.mayReachForeign(vcpu, mfn, access === ACCESS.WRITE)) {
+      this.softTlb.fill(address, mfn, access === ACCESS.WRITE && (this.frameWord(mfn) & (FRAME.readOnly | FRAME.code)) === 0);
+      memory.words[ENGINE.walkAddress / 4] = mfn * 4096 + Number(address & 4095n);
+      return true;
+    }
+    memory.words[ENGINE.faultVector / 4] = 14;
+    memory.words[ENGINE.faultError / 4] = 5 | (access === ACCESS.WRITE ? 2 : 0) | (access === ACCESS.EXECUTE ? 16 : 0);
+    memory.words[ENGINE.reason / 4] = REASON.FAULT;
+    return false;
+  }
+
+  private frameWord(mfn: number): number {
+    return this.memory.words[this.layout.frameTable / 4 + mfn]!;
+  }
+
+  /** The frame that a 4 KiB leaf entry maps at `address`; `undefined` for large pages and frames beyond memory. */
+  private leafFrame(root: number, address: bigint): number | undefined {
+    let table = root;
+    for (let level = 4; level >= 1; level--) {
+      const index = Number((address >> BigInt(3 + level * 9)) & 511n);
+      const entry = this.memory.quads[table * 512 + index]!;
+      const next = Number((entry >> 12n) & 0xffffffffffn);
+      if ((entry & 1n) === 0n || next >= this.memory.frames || (level > 1 && (entry & 0x80n) !== 0n)) return undefined;
+      table = next;
+    }
+    return table;
+  }
+
+  /** A write reached a frame that holds code. */
+  private dropWrittenCode(): void {
+    const { words } = this.memory;
+    const count = words[ENGINE.codeWriteCount / 4]!;
+    const crossing = words[ENGINE.commitCount / 4]!;
+    if (crossing > 0) {
+      const split = words[ENGINE.commitSplit / 4]!;
+      this.code.changed(words[ENGINE.commitFirst / 4]!, split);
+      this.code.changed(words[ENGINE.commitSecond / 4]!, crossing - split);
+    } else this.code.changed(words[ENGINE.codeWriteAddress / 4]!, count);
+    words[ENGINE.commitCount / 4] = 0;
+    words[ENGINE.codeWriteCount / 4] = 0;
+  }
+
+  private leave(reason: ExitReason): Exit {
+    this.exit.reason = reason;
+    return this.exit;
+  }
+
+  private leaveWithFault(vcpu: VirtualCpu, rip: bigint): Exit {
+    const { words, quads } = this.memory;
+    const { exit } = this;
+    this.faultCount++;
+    vcpu.ripValue = rip;
+    exit.reason = EXIT.FAULT;
+    exit.vector = words[ENGINE.faultVector / 4]!;
+    exit.errorCode = words[ENGINE.faultError / 4]!;
+    exit.hasErrorCode = ((HAS_ERROR_CODE >> exit.vector) & 1) === 1;
+    exit.address = exit.vector === 14 ? quads[ENGINE.faultAddress / 8]! : 0n;
+    return exit;
+  }
+
+  // What services need.
+
+  /** Decodes a record's instruction again, for its operand kinds. */
+  decodeRecord(record: number): Instruction {
+    const { current } = this;
+    if (record === SCRATCH) return this.instruction;
+    this.fetch(current, this.ripOf(record), this.instruction);
+    return this.instruction;
+  }
+
+  /** Machine address of the record's memory operand, 0 with the fault set. Call {@link Engine.commit} after writing. */
+  operand(record: number, size: number, access: number): number {
+    return this.exports.translate(this.exports.operandAddress(record), size, access);
+  }
+
+  /** Finishes writes to an address that `translate` gave. */
+  commit(): void {
+    const { words, bytes } = this.memory;
+    const count = words[ENGINE.commitCount / 4]!;
+    if (count > 0) {
+      const split = words[ENGINE.commitSplit / 4]!;
+      bytes.copyWithin(words[ENGINE.commitFirst / 4]!, ENGINE.bounceWrite, ENGINE.bounceWrite + split);
+      bytes.copyWithin(words[ENGINE.commitSecond / 4]!, ENGINE.bounceWrite + split, ENGINE.bounceWrite + count);
+    }
+    if (words[ENGINE.codeWriteCount / 4]! > 0) this.dropWrittenCode();
+    words[ENGINE.commitCount / 4] = 0;
+  }
+
+  wrapStack(address: bigint): bigint {
+    return this.wrap(BigInt.asUintN(64, address));
+  }
+
+  readLinear(address: bigint, size: number): bigint | undefined {
+    const at = this.exports.translate(this.wrapStack(address), size, ACCESS.READ);
+    if (at === 0) return undefined;
+    const { view } = this.memory;
+    return size === 8 ? view.getBigUint64(at, true) : BigInt(size === 4 ? view.getUint32(at, true) : view.getUint16(at, true));
+  }
+
+  /** The stack's value `offset` bytes above its top. */
+  peek(offset: number, size: number): bigint | undefined {
+    return this.readLinear(this.memory.quads[RSP]! + BigInt(offset), size);
+  }
+
+  push(value: bigint, size: number): boolean {
+    const address = this.wrapStack(this.memory.quads[RSP]! - BigInt(size));
+    const at = this.exports.translate(address, size, ACCESS.WRITE);
+    if (at === 0) return false;
+    const { view } = this.memory;
+    if (size === 8) view.setBigUint64(at, value, true);
+    else if (size === 4) view.setUint32(at, Number(value & 0xffffffffn), true);
+    else view.setUint16(at, Number(value & 0xffffn), true);
+    this.commit();
+    this.memory.quads[RSP] = address;
+    return true;
+  }
+
+  dropStack(bytes: number): void {
+    this.memory.quads[RSP] = this.wrapStack(this.memory.quads[RSP]! + BigInt(bytes));
+  }
+
+  /** Loads ES, SS, DS, FS or GS as MOV does: SDM 2B, MOV. */
+  loadSegmentRegister(segment: number, selector: number): number {
+    const { current, memory } = this;
+    const isStack = segment === 2;
+    if (segment === 1) return this.setFault(6, 0);
+    let base = 0n;
+    if ((selector & 0xfffc) === 0) {
+      if (isStack && (current.mode !== 64 || (selector & 3) === 3)) return this.setFault(GENERAL_PROTECTION, 0);
+    } else {
+      const descriptor = this.ports.readDescriptor(current, selector);
+      const error = selector & 0xfffc;
+      if (descriptor === undefined) return this.setFault(GENERAL_PROTECTION, error);
+      const high = Number(descriptor >> 32n);
+      const type = (high >> 8) & 15;
+      const dpl = (high >> 13) & 3;
+      const code = (type & 8) !== 0;
+      const usableData = (high & 0x1000) !== 0 && (!code || (type & 2) !== 0);
+      if (!usableData) return this.setFault(GENERAL_PROTECTION, error);
+      if (isStack ? code || (type & 2) === 0 || dpl !== 3 || (selector & 3) !== 3 : !(code && (type & 4) !== 0) && dpl !== 3)
+        return this.setFault(GENERAL_PROTECTION, error);
+      if ((high & 0x8000) === 0) return this.setFault(isStack ? 12 : NOT_PRESENT, error);
+      base = ((descriptor >> 16n) & 0xffffffn) | ((descriptor >> 32n) & 0xff000000n);
+    }
+    memory.view.setUint16(STATE.selectors + segment * 2, selector, true);
+    // In 64-bit mode a null selector leaves AMD's FS and GS bases alone, Intel clears them; Xen's guests expect zero.
+    memory.quads[STATE.segmentBase / 8 + segment] = base;
+    return SERVICE_RESULT.NEXT;
+  }
+
+  /** Goes to `selector:rip` at CPL 3, changing mode with the segment's L bit, with a new stack for IRET. */
+  farTransfer(selector: number, rip: bigint, stack: { rsp: bigint; ss: number } | undefined): number {
+    const { current, memory } = this;
+    const error = selector & 0xfffc;
+    const descriptor = error === 0 ? undefined : this.ports.readDescriptor(current, selector);
+    if (descriptor === undefined) return this.setFault(GENERAL_PROTECTION, error);
+    const high = Number(descriptor >> 32n);
+    const type = (high >> 8) & 15;
+    const isCode = (high & 0x1800) === 0x1800;
+    const dpl = (high >> 13) & 3;
+    if (!isCode || (selector & 3) !== 3 || ((type & 4) === 0 && dpl !== 3)) return this.setFault(GENERAL_PROTECTION, error);
+    if ((high & 0x8000) === 0) return this.setFault(NOT_PRESENT, error);
+    const mode = high & 0x200000 ? 64 : 32;
+    const target = mode === 64 ? rip : rip & 0xffffffffn;
+    if (BigInt.asIntN(48, target) !== BigInt.asIntN(64, target)) return this.setFault(GENERAL_PROTECTION, 0);
+    if (stack !== undefined) {
+      const result = this.loadSegmentRegister(2, stack.ss);
+      if (result !== SERVICE_RESULT.NEXT) return result;
+      memory.quads[RSP] = mode === 64 ? stack.rsp : stack.rsp & 0xffffffffn;
+    }
+    memory.view.setUint16(STATE.selectors + 2, selector, true);
+    current.mode = mode;
+    memory.quads[ENGINE.nextRip / 8] = target;
+    return SERVICE_RESULT.JUMP;
+  }
+
+  /** What IRET at CPL 3 may change: status flags, TF, DF, NT, AC, ID (and RF). */
+  setFlagsAtUserLevel(flags: bigint, size: number): void {
+    const writable = size === 2 ? 0x4500n : 0x254500n;
+    this.exports.loadFlags(flags);
+    const at = STATE.eflags / 8;
+    this.memory.quads[at] = (this.memory.quads[at]! & ~writable) | (flags & writable);
+  }
+}
+
+/** Makes a processor with its memory. Throws `ParavirtError` when the host can't give the memory. */
+export function createEngine(options: EngineOptions): PublicEngine {
+  return new Engine(options);
+}
+

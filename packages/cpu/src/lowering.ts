@@ -1,0 +1,321 @@
+import type { CodeEmitter } from "@paravirt/wasm-emit";
+import { ENGINE, STATE } from "./layout.ts";
+
+/** Bytes of an integer operand. */
+export type Size = 1 | 2 | 4 | 8;
+
+/**
+ * An operand whose bytes can be read and written: a register, an immediate or translated memory.
+ * Reading and writing emits code; memory was translated, and its faults raised, before the semantics began.
+ */
+export interface Place {
+  /** Pushes the operand as i64, sign-extended from `size` bytes. */
+  signed(size: Size): void;
+  /** Pushes the operand as i64, zero-extended from `size` bytes. */
+  unsigned(size: Size): void;
+  /** Stores the low `size` bytes of the i64 that `push` leaves on the stack; a 32-bit register is zero-extended. */
+  store(size: Size, push: () => void): void;
+  /** Pushes the 16 bytes of a vector register or memory operand. */
+  vector(): void;
+  /** Stores the v128 that `push` leaves on the stack. */
+  storeVector(push: () => void): void;
+  /** Pushes the machine address of the operand's bytes (i32). Vector, x87 and memory operands have one in every tier. */
+  address(): void;
+}
+
+/**
+ * What the semantics of an instruction are written against. Each tier gives its own: operands read from a record at run
+ * time (tier 0) or known while emitting (tier 1).
+ */
+export interface Lowering {
+  readonly e: CodeEmitter;
+  /** Pushes general register `number` as i64 / stores it. */
+  register(number: number): Place;
+  /** Pushes the linear address of the next instruction (i64). */
+  nextRip(): void;
+  /** Pushes the record's 64-bit immediate. */
+  immediate(): void;
+  /** Pushes the record's second immediate (i32). */
+  immediate2(): void;
+  /** Translates `size` bytes at the linear address in the i64 local `address` for an `ACCESS`; the result is an i32 local. A fault leaves the instruction. */
+ 
+  translate(address: number, size: number, access: number): number;
+  /** Wraps the linear address (i64) on the stack as the mode demands. */
+  wrap(): void;
+  /** Pushes the memory operand's linear address without touching memory, truncated to the address size. */
+  effectiveAddress(withSegment: boolean): void;
+  /** Leaves the instruction with fault `vector` if the i32 on the stack is not zero. Nothing was written yet. */
+  faultIf(vector: number, error: number): void;
+  /** Ends the instruction: control goes to the i64 that `push` leaves on the stack. */
+  jump(push: () => void): void;
+  /** Ends the instruction: the conditional or unconditional direct branch of this record. `condition` pushes an i32. */
+  branch(condition: (() => void) | undefined): void;
+  /** Ends the instruction with a fault. */
+  raise(vector: number, error: number): void;
+  /** Pushes the mask of the address size (i64). */
+  addressMask(): void;
+  /** Pushes the base of the segment that the record names (i64). */
+  segmentBase(): void;
+  /** Pushes the linear address of this instruction (i64). */
+  currentRip(): void;
+  /** Takes this record out of the instruction count: it is no instruction of the guest's. */
+  uncount(): void;
+  /** Ends the instruction in JavaScript: see services. */
+  service(): void;
+  /** Reads and writes 8 bytes (or less) of engine state at a constant address. */
+  readonly state: StateAccess;
+  /** Status flags. */
+  readonly flags: Flags;
+}
+
+/** Access to fixed addresses of the engine's state. */
+export class StateAccess {
+  private readonly e: CodeEmitter;
+  constructor(e: CodeEmitter) {
+    this.e = e;
+  }
+  get64(address: number): void {
+    this.e.i32(0).mem("i64_load", address);
+  }
+  get32(address: number): void {
+    this.e.i32(0).mem("i32_load", address);
+  }
+  set64(address: number, push: () => void): void {
+    this.e.i32(0);
+    push();
+    this.e.mem("i64_store", address);
+  }
+  set32(address: number, push: () => void): void {
+    this.e.i32(0);
+    push();
+    this.e.mem("i32_store", address);
+  }
+}
+
+/**
+ * Lazy status flags in memory: five values from which each flag follows without knowing what made them.
+ * With x + y = s as the carry chain of sign-extended operands, CF is the carry out of bit 63, OF the overflow there,
+ * AF the carry into bit 4; ZF, SF and PF follow from the result, corrected by delta.
+ */
+export class Flags {
+  private readonly e: CodeEmitter;
+  private readonly state: StateAccess;
+  constructor(e: CodeEmitter, state: StateAccess) {
+    this.e = e;
+    this.state = state;
+  }
+
+  /** After `a + b (+ carry) = result`, locals sign-extended. */
+  add(a: number, b: number, result: number): void {
+    this.chain(a, b, result, result);
+  }
+
+  /** After `a - b (- borrow) = result`. */
+  subtract(a: number, b: number, result: number): void {
+    this.chain(result, b, a, result);
+  }
+
+  /** After an operation that clears CF and OF. */
+  logic(result: number): void {
+    const { e, state } = this;
+    e.i32(0).v128(ZEROS).simdMem("v128_store", STATE.flagX);
+    e.i32(0).v128(ZEROS).simdMem("v128_store", STATE.flagS);
+    state.set64(STATE.flagResult, () => e.get(result));
+  }
+
+  private chain(x: number, y: number, s: number, result: number): void {
+    const { e, state } = this;
+    state.set64(STATE.flagX, () => e.get(x));
+    state.set64(STATE.flagY, () => e.get(y));
+    state.set64(STATE.flagS, () => e.get(s));
+    state.set64(STATE.flagDelta, () => e.i64(0));
+    state.set64(STATE.flagResult, () => e.get(result));
+  }
+
+  /**
+   * Sets CF, OF and AF outright, ZF, SF and PF from a result. `carry` and `overflow` push an i64 whose bit 63 is the
+   * flag; `adjust` pushes an i64 that is 0x10 or 0.
+   */
+  explicit(carry: () => void, overflow: () => void, adjust: () => void, result: number): void {
+    const { e, state } = this;
+    const c = e.temporary("i64");
+    carry();
+    e.i64Halves(0, 0x80000000 | 0).op("i64_and").set(c);
+    const s = e.temporary("i64");
+    overflow();
+    e.i64Halves(0, 0x80000000 | 0).op("i64_and").get(c).op("i64_xor");
+    adjust();
+    e.op("i64_or").set(s);
+    this.chain(c, c, s, result);
+    e.release("i64", c, s);
+  }
+
+  /** Sets all six flags from the RFLAGS image in the i64 local `image`. */
+  load(image: number): void {
+    const { e, state } = this;
+    const bit = (flag: number) => e.get(image).i64(flag).op("i64_shr_u").i64(1).op("i64_and");
+    const result = e.temporary("i64");
+    // Result 0 for ZF, else 1 (positive, odd parity: PF 0); delta corrects SF and PF.
+    bit(6);
+    e.i64(1).op("i64_xor").set(result);
+    this.explicit(
+      () => e.get(image).i64(63).op("i64_shl"),
+      () => e.get(image).i64(52).op("i64_shl"),
+      () => e.get(image).i64(16).op("i64_and"),
+      result,
+    );
+    state.set64(STATE.flagDelta, () => {
+      bit(7);
+      e.i64(63).op("i64_shl");
+      // PF of the chosen result is ZF; flip it where the image differs.
+      bit(2);
+      bit(6);
+      e.op("i64_xor").op("i64_or");
+    });
+    e.release("i64", result);
+  }
+
+  /** Pushes CF as i64, all ones or zero in bit 63 (other bits are noise). */
+  carryWord(): void {
+    const { e, state } = this;
+    const x = e.temporary("i64");
+    const y = e.temporary("i64");
+    state.get64(STATE.flagX);
+    e.tee(x);
+    state.get64(STATE.flagY);
+    e.tee(y).op("i64_and").get(x).get(y).op("i64_or");
+    state.get64(STATE.flagS);
+    e.i64(-1).op("i64_xor").op("i64_and").op("i64_or");
+    e.release("i64", x, y);
+  }
+
+  /** Pushes OF in bit 63 of an i64. */
+  overflowWord(): void {
+    const { e, state } = this;
+    const s = e.temporary("i64");
+    state.get64(STATE.flagS);
+    e.tee(s);
+    state.get64(STATE.flagX);
+    e.op("i64_xor").get(s);
+    state.get64(STATE.flagY);
+    e.op("i64_xor").op("i64_and");
+    e.release("i64", s);
+  }
+
+  /** Pushes SF in bit 63 of an i64. */
+  signWord(): void {
+    this.state.get64(STATE.flagResult);
+    this.state.get64(STATE.flagDelta);
+    this.e.op("i64_xor");
+  }
+
+  /** Pushes CF as i64 0 or 1. */
+  carryBit(): void {
+    this.carryWord();
+    this.e.i64(63).op("i64_shr_u");
+  }
+
+  /** Pushes AF as i64 0x10 or 0. */
+  adjustBit(): void {
+    const { e, state } = this;
+    state.get64(STATE.flagX);
+    state.get64(STATE.flagY);
+    e.op("i64_xor");
+    state.get64(STATE.flagS);
+    e.op("i64_xor").i64(16).op("i64_and");
+  }
+
+  /** Pushes PF as i32 0 or 1. */
+  parity(): void {
+    const { e } = this;
+    this.signWord();
+    e.op("i32_wrap_i64").i32(0xff).op("i32_and").op("i32_popcnt").i32(1).op("i32_and").op("i32_eqz");
+  }
+
+  /** Pushes ZF as i32 0 or 1. */
+  zero(): void {
+    this.state.get64(STATE.flagResult);
+    this.e.op("i64_eqz");
+  }
+
+  /** Pushes condition `code` (the low four bits of Jcc's opcode) as i32 0 or 1. */
+  condition(code: number): void {
+    const { e } = this;
+    const negative = () => e.i64(0).op("i64_lt_s");
+    switch (code >> 1) {
+      case 0:
+        this.overflowWord();
+        negative();
+        break;
+      case 1:
+        this.carryWord();
+        negative();
+        break;
+      case 2:
+        this.zero();
+        break;
+      case 3:
+        this.carryWord();
+        negative();
+        this.zero();
+        e.op("i32_or");
+        break;
+      case 4:
+        this.signWord();
+        negative();
+        break;
+      case 5:
+        this.parity();
+        break;
+      case 6:
+        this.signWord();
+        this.overflowWord();
+        e.op("i64_xor");
+        negative();
+        break;
+      default:
+        this.signWord();
+        this.overflowWord();
+        e.op("i64_xor");
+        negative();
+        this.zero();
+        e.op("i32_or");
+    }
+    if (code & 1) e.op("i32_eqz");
+  }
+
+  /** Pushes the six status flags at their places in RFLAGS, as i64. */
+  image(): void {
+    const { e } = this;
+    this.carryBit();
+    this.parity();
+    e.op("i64_extend_i32_u").i64(2).op("i64_shl").op("i64_or");
+    this.adjustBit();
+    e.op("i64_or");
+    this.zero();
+    e.op("i64_extend_i32_u").i64(6).op("i64_shl").op("i64_or");
+    this.signWord();
+    e.i64(63).op("i64_shr_u").i64(7).op("i64_shl").op("i64_or");
+    this.overflowWord();
+    e.i64(63).op("i64_shr_u").i64(11).op("i64_shl").op("i64_or");
+  }
+}
+
+const ZEROS = new Uint8Array(16);
+
+/** Sign-extends the i64 on the stack from `size` bytes. */
+export function signExtend(e: CodeEmitter, size: Size): void {
+  if (size === 1) e.op("i64_extend8_s");
+  else if (size === 2) e.op("i64_extend16_s");
+  else if (size === 4) e.op("i64_extend32_s");
+}
+
+/** Zero-extends the i64 on the stack from `size` bytes. */
+export function zeroExtend(e: CodeEmitter, size: Size): void {
+  if (size === 1) e.i64(0xff).op("i64_and");
+  else if (size === 2) e.i64(0xffff).op("i64_and");
+  else if (size === 4) e.i64Halves(-1, 0).op("i64_and");
+}
+
+/** Names of the engine's constant addresses that semantics may use through {@link StateAccess}. */
+export { ENGINE, STATE };

@@ -1,0 +1,21 @@
+import type { Definition } from "../definition.ts";
+import { arithmeticDefinitions } from "./arithmetic.ts";
+import { bitDefinitions } from "./bits.ts";
+import { controlDefinitions } from "./control.ts";
+import { divisionDefinitions } from "./division.ts";
+import { moveDefinitions } from "./moves.ts";
+import { shiftDefinitions } from "./shifts.ts";
+import { stringDefinitions } from "./strings.ts";
+import { systemDefinitions } from "./system.ts";
+
+/** Every instruction's semantics, by subject. */
+export const DEFINITIONS: readonly Definition[] = [
+  ...arithmeticDefinitions,
+  ...divisionDefinitions,
+  ...shiftDefinitions,
+  ...bitDefinitions,
+  ...moveDefinitions,
+  ...stringDefinitions,
+  ...controlDefinitions,
+  ...systemDefinitions,
+];

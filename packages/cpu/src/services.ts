@@ -1,0 +1,332 @@
+import { OPERAND } from "@paravirt/x86";
+import type { Engine } from "./engine.ts";
+import { ACCESS, RECORD, STATE } from "./layout.ts";
+import { EXIT } from "./vcpu.ts";
+
+/** What became of an instruction that JavaScript executed. */
+export const SERVICE_RESULT = {
+  /** Done; the next instruction follows. */
+  NEXT: 0,
+  /** Done; control goes to `ENGINE.nextRip`. */
+  JUMP: 1,
+  /** A fault was set. */
+  FAULT: 2,
+  /** The exit was filled; RIP stays at the instruction. */
+  LEAVE: 3,
+  /** The exit was filled; RIP moves on. */
+  LEAVE_AFTER: 4,
+} as const;
+
+/** Executes the instruction at `record` in JavaScript; returns a {@link SERVICE_RESULT}. */
+export type Service = (engine: Engine, record: number) => number;
+
+const { NEXT, JUMP, FAULT, LEAVE, LEAVE_AFTER } = SERVICE_RESULT;
+const RAX = 0;
+const RCX = 1;
+const RDX = 2;
+const RBX = 3;
+const GENERAL_PROTECTION = 13;
+const UNDEFINED = 6;
+
+function setRegister32(engine: Engine, number: number, value: number): void {
+  engine.memory.quads[(STATE.gpr + number * 8) / 8] = BigInt(value >>> 0);
+}
+
+function register(engine: Engine, number: number): number {
+  return engine.memory.words[(STATE.gpr + number * 8) / 4]!;
+}
+
+const cpuid: Service = (engine) => {
+  const out = engine.cpuidResult;
+  engine.ports.cpuid(engine.current, register(engine, RAX), register(engine, RCX), out);
+  setRegister32(engine, RAX, out[0]!);
+  setRegister32(engine, RBX, out[1]!);
+  setRegister32(engine, RCX, out[2]!);
+  setRegister32(engine, RDX, out[3]!);
+  return NEXT;
+};
+
+function readTsc(engine: Engine): void {
+  const tsc = engine.ports.readTsc(engine.current);
+  setRegister32(engine, RAX, Number(tsc & 0xffffffffn));
+  setRegister32(engine, RDX, Number((tsc >> 32n) & 0xffffffffn));
+}
+
+const rdtsc: Service = (engine) => {
+  readTsc(engine);
+  return NEXT;
+};
+
+const rdtscp: Service = (engine) => {
+  readTsc(engine);
+  setRegister32(engine, RCX, engine.current.tscAux);
+  return NEXT;
+};
+
+const rdpid: Service = (engine, record) => {
+  engine.memory.quads[engine.memory.words[(record + RECORD.a) / 4]! / 8] = BigInt(engine.current.tscAux);
+  return NEXT;
+};
+
+/** The vector of INT n is in the immediate. */
+function interrupt(vector: number | undefined): Service {
+  return (engine, record) => {
+    engine.exit.reason = EXIT.INTERRUPT;
+    engine.exit.vector = vector ?? engine.memory.bytes[record + RECORD.immediate]!;
+    engine.exit.length = engine.memory.bytes[record + RECORD.length]!;
+    return LEAVE;
+  };
+}
+
+const into: Service = (engine, record) => {
+  if ((engine.exports.readFlags() & 0x800n) === 0n) return NEXT;
+  return interrupt(4)(engine, record);
+};
+
+const syscall: Service = (engine) => {
+  engine.exit.reason = EXIT.SYSCALL;
+  return LEAVE_AFTER;
+};
+
+const sysenter: Service = (engine) => {
+  engine.exit.reason = EXIT.SYSENTER;
+  return LEAVE_AFTER;
+};
+
+/** RDRAND and RDSEED: CF tells success, the other status flags are cleared. */
+const random: Service = (engine, record) => {
+  const instruction = engine.decodeRecord(record);
+  const size = instruction.sizes[0]!;
+  const value = engine.ports.random();
+  const at = engine.memory.words[(record + RECORD.a) / 4]!;
+  if (size === 2) engine.memory.view.setUint16(at, Number(value & 0xffffn), true);
+  else engine.memory.quads[at / 8] = BigInt.asUintN(size * 8, value);
+  engine.exports.loadFlags(1n);
+  return NEXT;
+};
+
+const xgetbv: Service = (engine) => {
+  const { current } = engine;
+  if ((current.cr4 & 0x40000n) === 0n) return engine.setFault(UNDEFINED, 0);
+  const index = register(engine, RCX);
+  if (index > 1) return engine.setFault(GENERAL_PROTECTION, 0);
+  const value = current.xcr0;
+  setRegister32(engine, RAX, Number(value & 0xffffffffn));
+  setRegister32(engine, RDX, Number(value >> 32n));
+  return NEXT;
+};
+
+/** MOV between segment registers and general registers or memory. */
+const movSegment: Service = (engine, record) => {
+  const instruction = engine.decodeRecord(record);
+  const { memory } = engine;
+  const [to, from] = [instruction.kinds[0]!, instruction.kinds[1]!];
+  if (from === OPERAND.REGISTER && instruction.classes[1] === 5) {
+    const selector = engine.current.selectors[instruction.registers[1]!]!;
+    if (to === OPERAND.MEMORY) {
+      const at = engine.operand(record, 2, ACCESS.WRITE);
+      if (at === 0) return FAULT;
+      memory.view.setUint16(at, selector, true);
+      engine.commit();
+      return NEXT;
+    }
+    const at = memory.words[(record + RECORD.a) / 4]!;
+    if (instruction.operandSize === 2) memory.view.setUint16(at, selector, true);
+    else memory.quads[at / 8] = BigInt(selector);
+    return NEXT;
+  }
+  let selector: number;
+  if (from === OPERAND.MEMORY) {
+    const at = engine.operand(record, 2, ACCESS.READ);
+    if (at === 0) return FAULT;
+    selector = memory.view.getUint16(at, true);
+  } else selector = memory.view.getUint16(memory.words[(record + RECORD.b) / 4]!, true);
+  return engine.loadSegmentRegister(instruction.registers[0]!, selector);
+};
+
+const pushSegment: Service = (engine, record) => {
+  const instruction = engine.decodeRecord(record);
+  const size = instruction.operandSize;
+  const selector = engine.current.selectors[instruction.registers[0]!]!;
+  return engine.push(BigInt(selector), size) ? NEXT : FAULT;
+};
+
+const popSegment: Service = (engine, record) => {
+  const instruction = engine.decodeRecord(record);
+  const value = engine.peek(0, instruction.operandSize);
+  if (value === undefined) return FAULT;
+  const result = engine.loadSegmentRegister(instruction.registers[0]!, Number(value & 0xffffn));
+  if (result === NEXT) engine.dropStack(instruction.operandSize);
+  return result;
+};
+
+/** IRET within the same privilege, or to it: SDM 2A, IRET/IRETD. In 64-bit mode RSP and SS always come off the stack. */
+const iret: Service = (engine, record) => {
+  const instruction = engine.decodeRecord(record);
+  const size = instruction.operandSize;
+  const wide = engine.current.mode === 64;
+  const values: bigint[] = [];
+  for (let i = 0; i < (wide ? 5 : 3); i++) {
+    const value = engine.peek(i * size, size);
+    if (value === undefined) return FAULT;
+    values.push(value);
+  }
+  const [rip, cs, flags, rsp, ss] = values as [bigint, bigint, bigint, bigint, bigint];
+  const result = engine.farTransfer(Number(cs & 0xffffn), rip, wide ? { rsp, ss: Number(ss & 0xffffn) } : undefined);
+  if (result !== JUMP) return result;
+  if (!wide) engine.dropStack(size * 3);
+  engine.setFlagsAtUserLevel(flags, size);
+  return JUMP;
+};
+
+const retFar: Service = (engine, record) => {
+  const instruction = engine.decodeRecord(record);
+  const size = instruction.operandSize;
+  const rip = engine.peek(0, size);
+  const cs = engine.peek(size, size);
+  if (rip === undefined || cs === undefined) return FAULT;
+  const extra = instruction.operandCount > 0 ? instruction.immediate & 0xffff : 0;
+  const result = engine.farTransfer(Number(cs & 0xffffn), rip, undefined);
+  if (result === JUMP) engine.dropStack(size * 2 + extra);
+  return result;
+};
+
+/** Reads the far pointer operand: offset, then selector. */
+function farPointer(engine: Engine, record: number): { offset: bigint; selector: number } | undefined {
+  const instruction = engine.decodeRecord(record);
+  if (instruction.kinds[0] === OPERAND.FAR)
+    return { offset: BigInt(instruction.immediate >>> 0), selector: instruction.immediate2 & 0xffff };
+  const size = instruction.operandSize;
+  const at = engine.operand(record, size + 2, ACCESS.READ);
+  if (at === 0) return undefined;
+  const { view } = engine.memory;
+  const offset = size === 8 ? view.getBigUint64(at, true) : BigInt(size === 4 ? view.getUint32(at, true) : view.getUint16(at, true));
+  return { offset, selector: view.getUint16(at + size, true) };
+}
+
+const jmpFar: Service = (engine, record) => {
+  const pointer = farPointer(engine, record);
+  return pointer === undefined ? FAULT : engine.farTransfer(pointer.selector, pointer.offset, undefined);
+};
+
+const callFar: Service = (engine, record) => {
+  const pointer = farPointer(engine, record);
+  if (pointer === undefined) return FAULT;
+  const size = engine.decodeRecord(record).operandSize;
+  const returnTo = engine.ripOf(record) + BigInt(engine.memory.bytes[record + RECORD.length]!);
+  const stack = engine.memory.quads[(STATE.gpr + 4 * 8) / 8]!;
+  const cs = engine.current.selectors[1]!;
+  if (!engine.push(BigInt(cs), size) || !engine.push(returnTo, size)) {
+    engine.memory.quads[(STATE.gpr + 4 * 8) / 8] = stack;
+    return FAULT;
+  }
+  const result = engine.farTransfer(pointer.selector, pointer.offset, undefined);
+  if (result !== JUMP) engine.memory.quads[(STATE.gpr + 4 * 8) / 8] = stack;
+  return result;
+};
+
+/** ENTER: nesting levels copy the enclosing frame pointers. */
+const enter: Service = (engine, record) => {
+  const instruction = engine.decodeRecord(record);
+  const size = instruction.operandSize;
+  const level = instruction.immediate2 & 31;
+  const { quads } = engine.memory;
+  const stackAt = (STATE.gpr + 4 * 8) / 8;
+  const baseAt = (STATE.gpr + 5 * 8) / 8;
+  const stack = quads[stackAt]!;
+  const base = quads[baseAt]!;
+  const undo = () => {
+    quads[stackAt] = stack;
+    return FAULT;
+  };
+  if (!engine.push(BigInt.asUintN(size * 8, base), size)) return undo();
+  const frame = quads[stackAt]!;
+  for (let i = 1; i < level; i++) {
+    const value = engine.readLinear(base - BigInt(size * i), size);
+    if (value === undefined || !engine.push(value, size)) return undo();
+  }
+  if (level > 0 && !engine.push(BigInt.asUintN(size * 8, frame), size)) return undo();
+  quads[stackAt] = engine.wrapStack(quads[stackAt]! - BigInt(instruction.immediate & 0xffff));
+  quads[baseAt] = frame;
+  return NEXT;
+};
+
+/** SGDT, SIDT, SLDT, STR and SMSW fault at CPL 3, as with CR4.UMIP: there are no tables whose addresses a guest could learn. */
+const storeSystemTable: Service = (engine) => engine.setFault(GENERAL_PROTECTION, 0);
+
+/** LAR, LSL, VERR, VERW: ZF tells whether the selector may be used at CPL 3. */
+function inspectSelector(kind: "lar" | "lsl" | "verr" | "verw"): Service {
+  return (engine, record) => {
+    const instruction = engine.decodeRecord(record);
+    const operandIndex = kind === "lar" || kind === "lsl" ? 1 : 0;
+    const { memory } = engine;
+    let selector: number;
+    if (instruction.kinds[operandIndex] === OPERAND.MEMORY) {
+      const at = engine.operand(record, 2, ACCESS.READ);
+      if (at === 0) return FAULT;
+      selector = memory.view.getUint16(at, true);
+    } else selector = memory.view.getUint16(memory.words[(record + (operandIndex ? RECORD.b : RECORD.a)) / 4]!, true);
+    const descriptor = (selector & 0xfffc) === 0 ? undefined : engine.ports.readDescriptor(engine.current, selector);
+    const value = descriptor === undefined ? undefined : usable(descriptor, selector, kind);
+    const flags = engine.exports.readFlags();
+    engine.exports.loadFlags(value === undefined ? flags & ~0x40n : flags | 0x40n);
+    if (value !== undefined && operandIndex === 1) {
+      const at = memory.words[(record + RECORD.a) / 4]!;
+      if (instruction.sizes[0] === 2) memory.view.setUint16(at, value & 0xffff, true);
+      else memory.quads[at / 8] = BigInt(value >>> 0);
+    }
+    return NEXT;
+  };
+}
+
+/** SDM 2A, LAR/LSL/VERR: the value to return, or `undefined` when the selector can't be used at CPL 3. */
+function usable(descriptor: bigint, selector: number, kind: "lar" | "lsl" | "verr" | "verw"): number | undefined {
+  const high = Number(descriptor >> 32n);
+  const system = (high & 0x1000) === 0;
+  const type = (high >> 8) & 15;
+  const code = !system && (type & 8) !== 0;
+  const conforming = code && (type & 4) !== 0;
+  const dpl = (high >> 13) & 3;
+  if (!conforming && (dpl < 3 || dpl < (selector & 3))) return undefined;
+  if (kind === "verr") return system || (code && (type & 2) === 0) ? undefined : 1;
+  if (kind === "verw") return system || code || (type & 2) === 0 ? undefined : 1;
+  const allowed = kind === "lar" ? [1, 2, 3, 4, 5, 9, 11, 12] : [1, 2, 3, 9, 11];
+  if (system && !allowed.includes(type)) return undefined;
+  if (kind === "lar") return high & 0xffff00;
+  const limit = (Number(descriptor & 0xffffn) | (high & 0xf0000)) >>> 0;
+  return high & 0x800000 ? ((limit << 12) | 0xfff) >>> 0 : limit;
+}
+
+/** By the name of the definition. */
+export const SERVICES: Readonly<Record<string, Service>> = {
+  cpuid,
+  rdtsc,
+  rdtscp,
+  rdpid,
+  syscall,
+  sysenter,
+  int: interrupt(undefined),
+  int3: interrupt(3),
+  int1: interrupt(1),
+  into,
+  iret,
+  "mov.segment": movSegment,
+  "push.segment": pushSegment,
+  "pop.segment": popSegment,
+  "jmp.far": jmpFar,
+  "call.far": callFar,
+  retf: retFar,
+  enter,
+  rdrand: random,
+  rdseed: random,
+  xgetbv,
+  lar: inspectSelector("lar"),
+  lsl: inspectSelector("lsl"),
+  verr: inspectSelector("verr"),
+  verw: inspectSelector("verw"),
+  sgdt: storeSystemTable,
+  sidt: storeSystemTable,
+  sldt: storeSystemTable,
+  str: storeSystemTable,
+  smsw: storeSystemTable,
+};

@@ -1,0 +1,60 @@
+import { type Definition, parseShape, type Shape } from "../definition.ts";
+import { DEFINITIONS } from "../semantics/index.ts";
+
+/** One instruction form that the interpreter can execute: a definition in one of its shapes. */
+export interface Handler {
+  readonly slot: number;
+  readonly definition: Definition;
+  readonly shape: Shape;
+  /** Index in the main loop's table; 0 when it is reached through its cold function only. */
+  readonly hot: number;
+}
+
+/** Records without an instruction of their own: continue at another record, or ask JavaScript. */
+export const PSEUDO = { goto: "pseudo.goto", decode: "pseudo.decode", undefined: "pseudo.undefined" } as const;
+
+const pseudo: readonly Definition[] = [
+  { name: PSEUDO.goto, shapes: [""], hot: [""], access: "", emit: (c) => (c.uncount(), c.branch(undefined)) },
+  { name: PSEUDO.decode, shapes: [""], access: "", emit: (c) => c.service() },
+  { name: PSEUDO.undefined, shapes: [""], access: "", emit: (c) => c.raise(6, 0) },
+];
+
+/** The handlers of all definitions, and how to find one by name and shape. */
+export class HandlerTable {
+  readonly handlers: readonly Handler[];
+  readonly hotCount: number;
+  private readonly byKey = new Map<string, Handler>();
+
+  constructor() {
+    const handlers: Handler[] = [];
+    let hot = 1;
+    for (const definition of [...pseudo, ...DEFINITIONS]) {
+      for (const text of definition.shapes) {
+        const isHot = definition.hot?.includes(text) ?? false;
+        const handler: Handler = { slot: handlers.length, definition, shape: parseShape(text), hot: isHot ? hot++ : 0 };
+        handlers.push(handler);
+        for (const key of keysOf(definition.name, handler.shape)) this.byKey.set(key, handler);
+      }
+    }
+    this.handlers = handlers;
+    this.hotCount = hot;
+  }
+
+  /** The handler for `name` with operands `shape` (`r4m4`; `*` stands for any), or `undefined`. */
+  find(name: string, shape: string): Handler | undefined {
+    return this.byKey.get(`${name}:${shape}`) ?? this.byKey.get(`${name}:*`);
+  }
+}
+
+/** A `v` operand is a register or an immediate: both read the bytes that the record points to. */
+function keysOf(name: string, shape: Shape): string[] {
+  if (shape.text === "*") return [`${name}:*`];
+  let keys = [`${name}:`];
+  shape.letters.forEach((letter, i) => {
+    const size = shape.sizes[i];
+    const sizeText = letter === "r" || letter === "v" || letter === "m" || letter === "t" ? String(size) : "";
+    const forms = letter === "v" ? [`r${sizeText}`, "i"] : [`${letter}${sizeText}`];
+    keys = keys.flatMap((key) => forms.map((form) => key + form));
+  });
+  return keys;
+}

@@ -1,0 +1,211 @@
+import { CodeEmitter, ModuleBuilder } from "@paravirt/wasm-emit";
+import { ACCESS, CODE_TABLE_BYTES, ENGINE, REASON, RECORD, STATE, STATUS, TLB } from "../layout.ts";
+import { Flags, type Place, StateAccess } from "../lowering.ts";
+import type { Handler, HandlerTable } from "./handlers.ts";
+import { ColdLowering, HotLowering, type LoopFrame } from "./lowering.ts";
+import { emitTranslate, emitWalker } from "./walker.ts";
+
+/** What the interpreter's module exports. */
+export interface Tier0Exports {
+  /** Interprets from `record` until something is needed; returns a {@link REASON}. */
+  run(record: number): number;
+  /** Executes one record in full generality; returns a {@link STATUS}. */
+  cold(record: number): number;
+  /** Walks the page tables and fills the TLB; returns a `WALK`. */
+  walk(address: bigint, access: number): number;
+  /** Machine address for an access, 0 when `ENGINE.reason` says why not. */
+  translate(address: bigint, size: number, access: number): number;
+  /** The linear address of a record's memory operand. */
+  operandAddress(record: number): bigint;
+  /** The six status flags as an RFLAGS image, and back. */
+  readFlags(): bigint;
+  loadFlags(image: bigint): void;
+}
+
+/** Emits the whole interpreter: main loop, a cold function for each handler, page walker. */
+export function buildTier0(table: HandlerTable, memoryPages: number): Uint8Array {
+  const module = new ModuleBuilder();
+  module.importMemory({ module: "e", name: "m", minimum: memoryPages, maximum: memoryPages });
+  const recordToStatus = { parameters: ["i32"], results: ["i32"] } as const;
+  const run = module.declare(recordToStatus, "run");
+  const cold = module.declare(recordToStatus, "cold");
+  const walk = module.declare({ parameters: ["i64", "i32"], results: ["i32"] }, "walk");
+  const translate = module.declare({ parameters: ["i64", "i32", "i32"], results: ["i32"] }, "translate");
+  const operandAddress = module.declare({ parameters: ["i32"], results: ["i64"] }, "operandAddress");
+  const readFlags = module.declare({ parameters: [], results: ["i64"] }, "readFlags");
+  const loadFlags = module.declare({ parameters: ["i64"], results: [] }, "loadFlags");
+  const functions = table.handlers.map(() => module.declare(recordToStatus));
+  module.setTable(functions);
+
+  const e = new CodeEmitter(1 << 17);
+  e.begin(["i32"]);
+  emitMainLoop(e, table, cold);
+  module.define(run, e);
+
+  e.begin(["i32"]);
+  emitColdDispatch(e, module.type(recordToStatus));
+  module.define(cold, e);
+
+  e.begin(["i64", "i32"]);
+  emitWalker(e);
+  module.define(walk, e);
+
+  e.begin(["i64", "i32", "i32"]);
+  emitTranslate(e, translate, walk);
+  module.define(translate, e);
+
+  e.begin(["i32"]);
+  new ColdLowering(e, { translate }).effectiveAddress(true);
+  module.define(operandAddress, e);
+
+  e.begin([]);
+  new Flags(e, new StateAccess(e)).image();
+  module.define(readFlags, e);
+
+  e.begin(["i64"]);
+  new Flags(e, new StateAccess(e)).load(0);
+  module.define(loadFlags, e);
+
+  table.handlers.forEach((handler, index) => {
+    e.begin(["i32"]);
+    emitCold(new ColdLowering(e, { translate }), handler);
+    module.define(functions[index]!, e);
+  });
+  return module.toBytes();
+}
+
+interface Operands {
+  slot(index: number): Place;
+  memory(size: number, access: number): Place;
+}
+
+function places(c: Operands, { definition, shape }: Handler): Place[] {
+  return shape.letters.map((letter, index) => {
+    const size = shape.sizes[index] ?? 0;
+    const access = definition.access[index];
+    // Memory without an access letter, or without a size, is not touched before the semantics ask for it.
+    if (letter !== "m" || size === 0 || access === undefined) return c.slot(index);
+    return c.memory(size, access === "r" ? ACCESS.READ : ACCESS.WRITE);
+  });
+}
+
+function emitCold(c: ColdLowering, handler: Handler): void {
+  handler.definition.emit(c, places(c, handler), handler.shape);
+  if (!c.ended) c.next();
+  c.e.op("unreachable");
+}
+
+/** Calls the record's function, then finishes what its writes left: scattered bytes, code that was overwritten. */
+function emitColdDispatch(e: CodeEmitter, type: number): void {
+  const state = new StateAccess(e);
+  const status = e.local("i32");
+  e.get(0).get(0).mem("i32_load", RECORD.slot).callIndirect(type).set(status);
+  state.get32(ENGINE.commitCount);
+  state.get32(ENGINE.codeWriteCount);
+  e.op("i32_or").op("i32_eqz").if();
+  e.get(status).return().end();
+
+  e.get(status).i32(STATUS.EXIT).op("i32_eq").if();
+  // The instruction did not happen.
+  state.set32(ENGINE.commitCount, () => e.i32(0));
+  state.set32(ENGINE.codeWriteCount, () => e.i32(0));
+  e.get(status).return().end();
+
+  state.get32(ENGINE.commitCount);
+  e.if();
+  state.get32(ENGINE.commitFirst);
+  e.i32(ENGINE.bounceWrite);
+  state.get32(ENGINE.commitSplit);
+  e.memoryCopy();
+  state.get32(ENGINE.commitSecond);
+  e.i32(ENGINE.bounceWrite);
+  state.get32(ENGINE.commitSplit);
+  e.op("i32_add");
+  state.get32(ENGINE.commitCount);
+  state.get32(ENGINE.commitSplit);
+  e.op("i32_sub").memoryCopy();
+  e.end();
+
+  state.get32(ENGINE.codeWriteCount);
+  e.op("i32_eqz").if();
+  state.set32(ENGINE.commitCount, () => e.i32(0));
+  e.get(status).return().end();
+
+  // JavaScript drops the code that was overwritten, then goes on at the next instruction.
+  e.get(status).i32(STATUS.NEXT).op("i32_eq").if();
+  state.set64(ENGINE.nextRip, () => {
+    state.get64(STATE.ripBase);
+    e.get(0).mem("i64_load16_u", RECORD.offset).op("i64_add");
+    e.get(0).mem("i64_load8_u", RECORD.length).op("i64_add");
+  });
+  e.end();
+  state.set32(ENGINE.reason, () => e.i32(REASON.CODE_WRITE));
+  e.i32(STATUS.EXIT);
+}
+
+function emitMainLoop(e: CodeEmitter, table: HandlerTable, coldDispatch: number): void {
+  const state = new StateAccess(e);
+  const record = 0;
+  const budget = e.local("i32");
+  const tlb = e.local("i32");
+  const nextRip = e.local("i64");
+  const why = e.local("i32");
+  state.get32(ENGINE.budget);
+  e.set(budget);
+  state.get32(ENGINE.tlb);
+  e.set(tlb);
+
+  const exit = e.block();
+  const top = e.loop();
+  const decodeExit = e.block();
+  const jump = e.block();
+  const budgetExit = e.block();
+  const cold = e.block();
+  const frame: LoopFrame = { record, budget, tlb, nextRip, top, cold, jump, budgetExit };
+  const hot = table.handlers.filter((handler) => handler.hot > 0);
+  const labels = hot.map(() => e.block()).reverse();
+  e.get(budget).i32(1).op("i32_sub").set(budget);
+  e.get(record).mem("i32_load", RECORD.hot);
+  e.brTable([cold, ...labels], cold);
+  hot.forEach((handler) => {
+    e.end();
+    const c = new HotLowering(e, frame);
+    handler.definition.emit(c, places(c, handler), handler.shape);
+    if (!c.ended) c.next();
+    e.release("i32", ...c.owned);
+  });
+  e.end();
+  // cold: the record's own function does the work.
+  e.get(record).call(coldDispatch).tee(why).op("i32_eqz").if();
+  e.get(record).i32(RECORD.size).op("i32_add").set(record).br(top).end();
+  e.get(why).i32(STATUS.JUMP).op("i32_eq").if();
+  state.get64(ENGINE.nextRip);
+  e.set(nextRip).br(jump).end();
+  state.get32(ENGINE.reason);
+  e.set(why).br(exit);
+  e.end();
+  // budgetExit: the slice is over at `record`.
+  e.i32(REASON.BUDGET).set(why).br(exit);
+  e.end();
+  // jump: find the record of nextRip through the execute TLB and the code page's table.
+  const entry = e.local("i32");
+  e.get(nextRip).op("i32_wrap_i64").i32(8).op("i32_shr_u").i32((TLB.entries - 1) * TLB.entryBytes).op("i32_and");
+  e.get(tlb).op("i32_add").tee(entry).mem("i64_load", TLB.execute);
+  e.get(nextRip).i64(-4096).op("i64_and").op("i64_ne").brIf(decodeExit);
+  e.get(entry).mem("i32_load", TLB.execute + 8);
+  e.get(nextRip).op("i32_wrap_i64").i32(4095).op("i32_and").i32(Math.log2(CODE_TABLE_BYTES / 4096)).op("i32_shl").op("i32_add");
+  e.mem("i32_load").tee(entry).op("i32_eqz").brIf(decodeExit);
+  e.get(entry).set(record);
+  state.set64(STATE.ripBase, () => e.get(nextRip).i64(-4096).op("i64_and"));
+  e.get(budget).i32(0).op("i32_gt_s").brIf(top);
+  e.i32(REASON.BUDGET).set(why).br(exit);
+  e.end();
+  // decodeExit
+  state.set64(ENGINE.nextRip, () => e.get(nextRip));
+  e.i32(REASON.DECODE).set(why).br(exit);
+  e.end();
+  e.end();
+  state.set32(ENGINE.record, () => e.get(record));
+  state.set32(ENGINE.budget, () => e.get(budget));
+  e.get(why);
+}

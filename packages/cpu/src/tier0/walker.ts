@@ -1,0 +1,210 @@
+import type { CodeEmitter } from "@paravirt/wasm-emit";
+import { ACCESS, ENGINE, FRAME, REASON, TLB, WALK } from "../layout.ts";
+import { StateAccess } from "../lowering.ts";
+
+const PTE = { present: 1, writable: 2, user: 4, accessed: 0x20, dirty: 0x40, pageSize: 0x80 } as const;
+const PAGE_FAULT = 14;
+const GENERAL_PROTECTION = 13;
+
+/**
+ * Emits the page walker: (address i64, access i32) → {@link WALK}. SDM 3A 4.5: four levels at CPL 3, accessed and dirty
+ * bits set as the processor does, rights combined over the levels. The leaf's frame is checked against the frame table
+ * before it may enter the TLB: the page tables were validated by whoever owns them, but a second look is cheap.
+ */
+export function emitWalker(e: CodeEmitter): void {
+  const state = new StateAccess(e);
+  const address = 0;
+  const access = 1;
+  const table = e.local("i32");
+  const entryAddress = e.local("i32");
+  const entry = e.local("i64");
+  const rights = e.local("i64");
+  const noExecute = e.local("i64");
+  const info = e.local("i32");
+  const frame = e.local("i32");
+  const slot = e.local("i32");
+
+  const leave = (result: number, reason: number) => {
+    state.set32(ENGINE.reason, () => e.i32(reason));
+    state.set64(ENGINE.faultAddress, () => e.get(address));
+    state.set32(ENGINE.walkAccess, () => e.get(access));
+    e.i32(result).return();
+  };
+  const fault = (present: number) => {
+    state.set32(ENGINE.faultVector, () => e.i32(PAGE_FAULT));
+    state.set32(ENGINE.faultError, () => {
+      e.i32(present | 4);
+      e.get(access).i32(ACCESS.WRITE).op("i32_eq").i32(1).op("i32_shl").op("i32_or");
+      e.get(access).i32(ACCESS.EXECUTE).op("i32_eq").i32(4).op("i32_shl").op("i32_or");
+    });
+    leave(WALK.FAULT, REASON.FAULT);
+  };
+
+  // A non-canonical address is #GP(0), SDM 1 3.3.7.1.
+  e.get(address).i64(16).op("i64_shl").i64(16).op("i64_shr_s").get(address).op("i64_ne").if();
+  state.set32(ENGINE.faultVector, () => e.i32(GENERAL_PROTECTION));
+  state.set32(ENGINE.faultError, () => e.i32(0));
+  leave(WALK.FAULT, REASON.FAULT);
+  e.end();
+
+  state.get32(ENGINE.root);
+  e.set(table);
+  e.i64(-1).set(rights);
+  for (let level = 4; level >= 1; level--) {
+    e.get(table);
+    e.get(address).i64(3 + level * 9).op("i64_shr_u").op("i32_wrap_i64").i32(511).op("i32_and").i32(3).op("i32_shl");
+    e.op("i32_add").tee(entryAddress).mem("i64_load").tee(entry);
+    e.op("i32_wrap_i64").i32(PTE.present).op("i32_and").op("i32_eqz").if();
+    fault(0);
+    e.end();
+    e.get(rights).get(entry).op("i64_and").set(rights);
+    e.get(noExecute).get(entry).op("i64_or").set(noExecute);
+    // Frames beyond the machine's memory can't be reached: bits 12–51 against the frame count.
+    e.get(entry).i64(12).op("i64_shr_u").i64Halves(-1, 0xff).op("i64_and");
+    e.i32(0).mem("i64_load32_u", ENGINE.frames).op("i64_ge_u").if();
+    leave(WALK.SLOW, REASON.WALK);
+    e.end();
+    e.get(entry).op("i32_wrap_i64").i32(-4096).op("i32_and").set(table);
+    if (level === 2 || level === 3) {
+      e.get(entry).op("i32_wrap_i64").i32(PTE.pageSize).op("i32_and").if();
+      leave(WALK.SLOW, REASON.WALK);
+      e.end();
+    }
+    if (level > 1) {
+      e.get(entry).op("i32_wrap_i64").i32(PTE.accessed).op("i32_and").op("i32_eqz").if();
+      e.get(entryAddress).get(entry).i64(PTE.accessed).op("i64_or").mem("i64_store").end();
+    }
+  }
+
+  e.get(rights).op("i32_wrap_i64").i32(PTE.user).op("i32_and").op("i32_eqz").if();
+  fault(1);
+  e.end();
+  e.get(access).i32(ACCESS.WRITE).op("i32_eq").if();
+  e.get(rights).op("i32_wrap_i64").i32(PTE.writable).op("i32_and").op("i32_eqz").if();
+  fault(1);
+  e.end().end();
+  e.get(access).i32(ACCESS.EXECUTE).op("i32_eq").get(noExecute).i64(0).op("i64_lt_s").op("i32_and").if();
+  fault(1);
+  e.end();
+
+  // The frame itself: own, or open to reading; anything else is for JavaScript to decide.
+  e.get(table).i32(12).op("i32_shr_u").set(frame);
+  state.get32(ENGINE.frameTable);
+  e.get(frame).i32(2).op("i32_shl").op("i32_add").tee(slot).mem("i32_load").set(info);
+  e.get(info).i32(FRAME.ownerMask).op("i32_and");
+  state.get32(ENGINE.owner);
+  e.op("i32_ne").if();
+  e.get(access).i32(ACCESS.WRITE).op("i32_eq");
+  e.get(info).i32(FRAME.readableByAll).op("i32_and").op("i32_eqz").op("i32_or").if();
+  leave(WALK.SLOW, REASON.WALK);
+  e.end().end();
+
+  // Accessed, and dirty for a write, SDM 3A 4.8.
+  const wanted = e.local("i64");
+  e.i64(PTE.accessed).get(access).i32(ACCESS.WRITE).op("i32_eq").op("i64_extend_i32_u").i64(6).op("i64_shl").op("i64_or").set(wanted);
+  e.get(entry).get(wanted).op("i64_and").get(wanted).op("i64_ne").if();
+  e.get(entryAddress).get(entry).get(wanted).op("i64_or").mem("i64_store").end();
+
+  state.set32(ENGINE.walkAddress, () => e.get(table).get(address).op("i32_wrap_i64").i32(4095).op("i32_and").op("i32_or"));
+  e.get(access).i32(ACCESS.EXECUTE).op("i32_eq").if();
+  e.i32(WALK.FILLED).return().end();
+  e.get(access).i32(ACCESS.WRITE).op("i32_eq").if();
+  e.get(info).i32(FRAME.readOnly).op("i32_and").if();
+  fault(1);
+  e.end();
+  e.get(info).i32(FRAME.code).op("i32_and").if();
+  e.i32(WALK.CODE).return().end();
+  e.end();
+
+  emitFill(e, state, { address, access, table, info, slot });
+  e.i32(WALK.FILLED);
+}
+
+function emitFill(
+  e: CodeEmitter,
+  state: StateAccess,
+  locals: { address: number; access: number; table: number; info: number; slot: number },
+): void {
+  const { address, access, table, info, slot } = locals;
+  const entry = e.local("i32");
+  e.get(slot).get(info).i32(FRAME.cached).op("i32_or").mem("i32_store");
+  state.set32(ENGINE.tlbFills, () => {
+    state.get32(ENGINE.tlbFills);
+    e.i32(1).op("i32_add");
+  });
+  state.get32(ENGINE.tlb);
+  e.get(address).op("i32_wrap_i64").i32(8).op("i32_shr_u").i32((TLB.entries - 1) * TLB.entryBytes).op("i32_and");
+  e.op("i32_add").set(entry);
+  const fill = (array: number) => {
+    e.get(entry).get(address).i64(-4096).op("i64_and").mem("i64_store", array);
+    e.get(entry).get(table).get(address).op("i32_wrap_i64").i32(-4096).op("i32_and").op("i32_sub").mem("i32_store", array + 8);
+  };
+  fill(TLB.read);
+  e.get(access).i32(ACCESS.WRITE).op("i32_eq").if();
+  fill(TLB.write);
+  e.end();
+}
+
+/**
+ * Emits the translation that cold handlers call: (address i64, size i32, access i32) → machine address or 0.
+ * An access that crosses a page goes through a bounce buffer, scattered after the instruction when it was a write.
+ * Access 2 is a second read that may be alive beside the first.
+ */
+export function emitTranslate(e: CodeEmitter, self: number, walker: number): void {
+  const state = new StateAccess(e);
+  const address = 0;
+  const size = 1;
+  const access = 2;
+  const entry = e.local("i32");
+  const first = e.local("i32");
+  const second = e.local("i32");
+  const split = e.local("i32");
+  const result = e.local("i32");
+  const isWrite = () => e.get(access).i32(ACCESS.WRITE).op("i32_eq");
+
+  e.get(address).i64(-4096).op("i64_and");
+  e.get(address).get(size).op("i64_extend_i32_u").op("i64_add").i64(1).op("i64_sub").i64(-4096).op("i64_and");
+  e.op("i64_eq").if();
+  {
+    state.get64(ENGINE.overlayPage);
+    e.get(address).i64(-4096).op("i64_and").op("i64_eq").if();
+    state.get32(ENGINE.overlayAddress);
+    e.get(address).op("i32_wrap_i64").i32(4095).op("i32_and").op("i32_add").return().end();
+    state.get32(ENGINE.tlb);
+    e.get(address).op("i32_wrap_i64").i32(8).op("i32_shr_u").i32((TLB.entries - 1) * TLB.entryBytes).op("i32_and").op("i32_add");
+    isWrite();
+    e.i32(14).op("i32_shl").op("i32_add").tee(entry).mem("i64_load");
+    e.get(address).i64(-4096).op("i64_and").op("i64_eq").if();
+    e.get(address).op("i32_wrap_i64").get(entry).mem("i32_load", 8).op("i32_add").return().end();
+    e.get(address);
+    isWrite();
+    e.call(walker).tee(result).op("i32_eqz").if();
+    state.get32(ENGINE.walkAddress);
+    e.return().end();
+    e.get(result).i32(WALK.CODE).op("i32_eq").if();
+    state.set32(ENGINE.codeWriteAddress, () => state.get32(ENGINE.walkAddress));
+    state.set32(ENGINE.codeWriteCount, () => e.get(size));
+    state.get32(ENGINE.walkAddress);
+    e.return().end();
+    e.i32(0).return();
+  }
+  e.end();
+
+  e.i32(4096).get(address).op("i32_wrap_i64").i32(4095).op("i32_and").op("i32_sub").set(split);
+  e.get(address).get(split).get(access).call(self).tee(first).op("i32_eqz").if();
+  e.i32(0).return().end();
+  e.get(address).get(split).op("i64_extend_i32_u").op("i64_add").get(size).get(split).op("i32_sub").get(access).call(self);
+  e.tee(second).op("i32_eqz").if();
+  e.i32(0).return().end();
+  e.i32(ENGINE.bounceRead).i32(ENGINE.bounceWrite).get(access).op("i32_eqz").op("select").set(result);
+  e.get(result).get(first).get(split).memoryCopy();
+  e.get(result).get(split).op("i32_add").get(second).get(size).get(split).op("i32_sub").memoryCopy();
+  isWrite();
+  e.if();
+  state.set32(ENGINE.commitCount, () => e.get(size));
+  state.set32(ENGINE.commitSplit, () => e.get(split));
+  state.set32(ENGINE.commitFirst, () => e.get(first));
+  state.set32(ENGINE.commitSecond, () => e.get(second));
+  e.end();
+  e.get(result);
+}

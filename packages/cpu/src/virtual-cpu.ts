@@ -1,0 +1,260 @@
+import { type Instruction, OPCODES } from "@paravirt/x86";
+import type { Engine } from "./engine.ts";
+import { ACCESS, ENGINE, REASON, STATE } from "./layout.ts";
+import { SERVICE_RESULT } from "./services.ts";
+import type { Exit, Vcpu } from "./vcpu.ts";
+
+const STATUS_FLAGS = 0x8d5n;
+const TASK_SWITCHED = 8n;
+const EMULATE_FPU = 4n;
+const FPU_FEATURES = /^(x87|fpu|mmx|sse|ssse|aes|pclmul|sha|fxsr|xsave|avx)/i;
+
+/** Rows whose instructions need the FPU, by name of their CPU feature. */
+const usesFpu: boolean[] = OPCODES.map((row) => row.feature !== undefined && FPU_FEATURES.test(row.feature));
+
+/** A VCPU: its registers are in the engine's memory while it is active, in `saved` otherwise. */
+export class VirtualCpu implements Vcpu {
+  readonly id: number;
+  readonly saved: Uint8Array = new Uint8Array(STATE.end - STATE.start);
+  /** RIP while the engine is not running. */
+  ripValue = 0n;
+  /** What RDTSCP and RDPID answer. */
+  tscAux = 0;
+  /** The FPU is disabled: each instruction is checked. */
+  careful = false;
+  private readonly engine: Engine;
+  private ownerTag = 0x7fff;
+  private rootFrame = 0;
+  private bits: 64 | 32 = 64;
+
+  constructor(engine: Engine, id: number) {
+    this.engine = engine;
+    this.id = id;
+    const view = new DataView(this.saved.buffer);
+    view.setBigUint64(STATE.eflags - STATE.start, 0x202n, true);
+    view.setBigUint64(STATE.flagResult - STATE.start, 1n, true);
+    view.setBigUint64(STATE.linearMask - STATE.start, 0xffffffffffffffffn, true);
+    view.setUint32(STATE.mxcsr - STATE.start, 0x1f80, true);
+    view.setUint32(STATE.fcw - STATE.start, 0x37f, true);
+    view.setBigUint64(STATE.cr0 - STATE.start, 0x80050033n, true);
+    view.setBigUint64(STATE.xcr0 - STATE.start, 1n, true);
+  }
+
+  private get(address: number): bigint {
+    this.engine.activate(this);
+    return this.engine.memory.quads[address / 8]!;
+  }
+
+  private set(address: number, value: bigint): void {
+    this.engine.activate(this);
+    this.engine.memory.quads[address / 8] = BigInt.asUintN(64, value);
+  }
+
+  get regs(): BigUint64Array {
+    this.engine.activate(this);
+    return this.engine.memory.quads.subarray(STATE.gpr / 8, STATE.gpr / 8 + 16);
+  }
+
+  get rip(): bigint {
+    return this.ripValue;
+  }
+
+  set rip(value: bigint) {
+    this.ripValue = BigInt.asUintN(64, value);
+  }
+
+  get rflags(): bigint {
+    this.engine.activate(this);
+    return this.engine.exports.readFlags() | this.get(STATE.eflags) | 2n;
+  }
+
+  set rflags(value: bigint) {
+    this.engine.activate(this);
+    this.engine.exports.loadFlags(value);
+    this.set(STATE.eflags, (value & ~STATUS_FLAGS & 0x3fffffn) | 2n);
+  }
+
+  get selectors(): Uint16Array {
+    this.engine.activate(this);
+    return new Uint16Array(this.engine.memory.bytes.buffer, STATE.selectors, 6);
+  }
+
+  get fsBase(): bigint {
+    return this.get(STATE.segmentBase + 32);
+  }
+
+  set fsBase(value: bigint) {
+    this.set(STATE.segmentBase + 32, value);
+  }
+
+  get gsBase(): bigint {
+    return this.get(STATE.segmentBase + 40);
+  }
+
+  set gsBase(value: bigint) {
+    this.set(STATE.segmentBase + 40, value);
+  }
+
+  get mode(): 64 | 32 {
+    return this.bits;
+  }
+
+  set mode(value: 64 | 32) {
+    if (value === this.bits) return;
+    this.bits = value;
+    this.set(STATE.linearMask, value === 64 ? -1n : 0xffffffffn);
+    this.engine.selectAddressSpace();
+  }
+
+  get cr0(): bigint {
+    return this.get(STATE.cr0);
+  }
+
+  set cr0(value: bigint) {
+    this.set(STATE.cr0, value);
+    this.careful = (value & (TASK_SWITCHED | EMULATE_FPU)) !== 0n;
+  }
+
+  get cr4(): bigint {
+    return this.get(STATE.cr4);
+  }
+
+  set cr4(value: bigint) {
+    this.set(STATE.cr4, value);
+  }
+
+  get xcr0(): bigint {
+    return this.get(STATE.xcr0);
+  }
+
+  set xcr0(value: bigint) {
+    this.set(STATE.xcr0, value);
+  }
+
+  get owner(): number {
+    return this.ownerTag;
+  }
+
+  set owner(value: number) {
+    this.ownerTag = value;
+    this.engine.activate(this);
+    this.engine.selectAddressSpace();
+  }
+
+  get root(): number {
+    return this.rootFrame;
+  }
+
+  setRoot(mfn: number): void {
+    this.rootFrame = mfn;
+    this.engine.activate(this);
+    this.engine.selectAddressSpace();
+  }
+
+  loadSegment(segment: number, selector: number): boolean {
+    this.engine.activate(this);
+    return this.engine.loadSegmentRegister(segment, selector) === SERVICE_RESULT.NEXT;
+  }
+
+  run(budget: number): Exit {
+    return this.engine.run(this, budget);
+  }
+
+  step(): Exit {
+    return this.engine.step(this);
+  }
+
+  stepOverlaid(page: bigint, overlay: number): Exit {
+    const { quads, words } = this.engine.memory;
+    quads[ENGINE.overlayPage / 8] = page;
+    words[ENGINE.overlayAddress / 4] = overlay * 4096;
+    const exit = this.engine.step(this);
+    quads[ENGINE.overlayPage / 8] = 1n;
+    return exit;
+  }
+
+  get instructions(): number {
+    return this.engine.stats.instructions;
+  }
+
+  fetch(into: Instruction): boolean {
+    this.engine.activate(this);
+    return this.engine.fetch(this, this.ripValue, into) && into.length > 0;
+  }
+
+  /** Whether `instruction` raises #NM while CR0.TS or CR0.EM is set. */
+  usesDisabledFpu(instruction: Instruction): boolean {
+    return usesFpu[instruction.row] === true;
+  }
+
+  translate(address: bigint, write: boolean): number {
+    return this.translateBytes(address, 1, write);
+  }
+
+  private translateBytes(address: bigint, size: number, write: boolean): number {
+    const { engine } = this;
+    engine.activate(this);
+    const { words } = engine.memory;
+    for (;;) {
+      const at = engine.exports.translate(BigInt.asUintN(64, address), size, write ? ACCESS.WRITE : ACCESS.READ);
+      if (at !== 0) {
+        if (words[ENGINE.codeWriteCount / 4]! > 0) {
+          // The caller may write anywhere in the page: all of its code is stale.
+          engine.frames.written(at >>> 12);
+          words[ENGINE.codeWriteCount / 4] = 0;
+        }
+        return at;
+      }
+      if (words[ENGINE.reason / 4] !== REASON.WALK || !engine.resolveWalk(this)) return 0;
+    }
+  }
+
+  translateIn(root: number, address: bigint, write: boolean): number {
+    const before = this.rootFrame;
+    if (root === before) return this.translate(address, write);
+    this.setRoot(root);
+    const at = this.translate(address, write);
+    this.setRoot(before);
+    return at;
+  }
+
+  read(address: bigint, into: Uint8Array): boolean {
+    return this.copy(address, into.length, false, (at, from, count) => {
+      into.set(this.engine.memory.bytes.subarray(at, at + count), from);
+    });
+  }
+
+  write(address: bigint, from: Uint8Array): boolean {
+    // Two passes: nothing is written unless everything can be.
+    return (
+      this.copy(address, from.length, true, () => {}) &&
+      this.copy(address, from.length, true, (at, start, count) => {
+        this.engine.memory.bytes.set(from.subarray(start, start + count), at);
+      })
+    );
+  }
+
+  private copy(address: bigint, length: number, write: boolean, each: (at: number, start: number, count: number) => void): boolean {
+    let start = 0;
+    let at = address;
+    while (start < length) {
+      const machine = this.translateBytes(at, 1, write);
+      if (machine === 0) return false;
+      const count = Math.min(length - start, 4096 - (machine & 4095));
+      each(machine, start, count);
+      start += count;
+      at += BigInt(count);
+    }
+    return true;
+  }
+
+  saveFpu(into: Uint8Array): void {
+    this.engine.activate(this);
+    void into;
+  }
+
+  loadFpu(from: Uint8Array): void {
+    this.engine.activate(this);
+    void from;
+  }
+}

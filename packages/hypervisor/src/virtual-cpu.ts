@@ -1,0 +1,234 @@
+import type { Vcpu } from "@paravirt/cpu";
+import type { AddressSpaceRoots, MmuextCaller } from "@paravirt/paging";
+import { FLAT, NR_VIRQS, RUNSTATE, XEN_ERRNO } from "@paravirt/xen-abi";
+import { VCPU_INFO } from "./abi.ts";
+import type { Domain } from "./domain.ts";
+import { guestLoad } from "./guest-memory.ts";
+import { HypercallHistory } from "./history.ts";
+
+/** A callback the guest registered: where to go, and whether events are masked on the way. */
+export interface Callback {
+  address: bigint;
+  masksEvents: boolean;
+}
+
+/** No deadline: a timer that isn't set. */
+export const NEVER = -1n;
+
+/** DR6 and DR7 as the processor resets them. */
+const DR6_DEFAULT = 0xffff0ff0n;
+const DR7_DEFAULT = 0x400n;
+/** CR0 as a PV guest reads it: PE MP ET NE WP AM PG. */
+const CR0_DEFAULT = 0x80050033n;
+const RFLAGS_IF = 0x200n;
+
+/**
+ * One virtual processor of a domain: Xen's `struct vcpu` with its PV part. Plain data; the processor's registers are in
+ * {@link VirtualCpu.cpu}.
+ */
+export class VirtualCpu {
+  readonly domain: Domain;
+  readonly id: number;
+  /** The engine's processor. */
+  readonly cpu: Vcpu;
+  /** Whether registers were ever given to it (the builder, or VCPUOP_initialise). */
+  initialised = false;
+  /** VPF_down: not brought up, or taken down by VCPUOP_down. */
+  down = true;
+  /** Sleeping in SCHEDOP_block or SCHEDOP_poll. */
+  blocked = false;
+  /** Ports that SCHEDOP_poll waits for; undefined when not polling. */
+  pollPorts: readonly number[] | undefined = undefined;
+  /** Clock time at which SCHEDOP_poll gives up, or {@link NEVER}. */
+  pollDeadline: bigint = NEVER;
+  /** SCHEDOP_yield was called in this slice. */
+  yielded = false;
+
+  /** Whether the guest's kernel runs (Xen's TF_kernel_mode); its user space otherwise. */
+  kernelMode = true;
+  /** Top-level tables of the guest's kernel and user space, which paging holds references to. */
+  readonly roots: AddressSpaceRoots;
+  /** GS base of the half that does not run now: user's in kernel mode, the kernel's in user mode. */
+  otherGsBase = 0n;
+  kernelSs = 0;
+  kernelSp = 0n;
+  /** Virtual I/O privilege level, set by PHYSDEVOP_set_iopl. */
+  iopl = 0;
+  ioBitmap = 0n;
+  ioBitmapPorts = 0;
+
+  /** Virtual IDT: address, code selector and flags (bits 0-1 DPL, bit 2 masks events) of each vector. */
+  readonly trapAddress: BigUint64Array = new BigUint64Array(256);
+  readonly trapCs: Uint16Array = new Uint16Array(256);
+  readonly trapFlags: Uint8Array = new Uint8Array(256);
+  readonly event: Callback = { address: 0n, masksEvents: true };
+  readonly failsafe: Callback = { address: 0n, masksEvents: false };
+  readonly syscall: Callback = { address: 0n, masksEvents: false };
+  readonly syscall32: Callback = { address: 0n, masksEvents: false };
+  readonly sysenter: Callback = { address: 0n, masksEvents: false };
+  readonly nmi: Callback = { address: 0n, masksEvents: false };
+  nmiPending = false;
+  /** Between an NMI's entry and the next iret. */
+  nmiMasked = false;
+
+  /** Frames of the guest's descriptor table, and the entries in them. */
+  readonly gdtFrames: number[] = [];
+  gdtEntries = 0;
+  ldtBase = 0n;
+  ldtEntries = 0;
+
+  /** The guest's own view of its control and debug registers. */
+  cr0: bigint = CR0_DEFAULT;
+  cr4 = 0n;
+  readonly debug: BigUint64Array = new BigUint64Array(8);
+  tscAux = 0n;
+
+  /** Machine address of the vcpu_info structure in use. */
+  infoAt: number;
+  /** MFN of a registered vcpu_info page, 0 while it is in shared_info (or nowhere). */
+  infoMfn = 0;
+  /** Ports that this VCPU's VIRQs are bound to; 0 for none. */
+  readonly virqPorts: Uint16Array = new Uint16Array(NR_VIRQS);
+
+  /** Clock time of the one-shot timer, {@link NEVER} when stopped. */
+  singleshot: bigint = NEVER;
+  /** Nanoseconds between ticks of the periodic timer, 0 when stopped. A PV guest starts with 100 Hz. */
+  period = 10_000_000n;
+  periodicLast = 0n;
+  /** Guest address of the vcpu_time_info copy registered with VCPUOP_register_vcpu_time_memory_area. */
+  timeArea = 0n;
+  timeStamp = 0n;
+
+  runstate: number = RUNSTATE.offline;
+  runstateEntry = 0n;
+  readonly runstateTime: BigUint64Array = new BigUint64Array(4);
+  /** Guest address of the runstate area, 0 when none is registered. */
+  runstateArea = 0n;
+
+  readonly history: HypercallHistory = new HypercallHistory();
+  /** What mmuext_op needs to know and do of this VCPU. */
+  readonly mmuext: MmuextCaller;
+
+  constructor(domain: Domain, id: number, cpu: Vcpu, infoAt: number) {
+    this.domain = domain;
+    this.id = id;
+    this.cpu = cpu;
+    this.infoAt = infoAt;
+    this.roots = domain.machine.paging.createRoots();
+    this.mmuext = {
+      domain: domain.memory,
+      roots: this.roots,
+      checkVcpuMask: (address) => checkVcpuMask(this, address),
+      setLdt: (base, entries) => {
+        this.ldtBase = base;
+        this.ldtEntries = entries;
+      },
+      // The LDT is read through the guest's page tables at each use: no frame of it is held.
+      releaseLdt: () => {},
+    };
+    this.resetRegisters();
+  }
+
+  /** Puts registers and PV state back to where a VCPU begins. */
+  resetRegisters(): void {
+    const { cpu } = this;
+    cpu.regs.fill(0n);
+    cpu.rip = 0n;
+    cpu.rflags = RFLAGS_IF | 2n;
+    cpu.selectors.fill(0);
+    cpu.selectors[1] = FLAT.KERNEL_CS;
+    cpu.selectors[2] = FLAT.KERNEL_SS;
+    cpu.fsBase = 0n;
+    cpu.gsBase = 0n;
+    cpu.mode = 64;
+    cpu.xcr0 = 1n;
+    cpu.owner = this.domain.id;
+    this.cr0 = CR0_DEFAULT;
+    cpu.cr0 = CR0_DEFAULT;
+    this.cr4 = this.domain.machine.cpuid.initialCr4;
+    cpu.cr4 = this.cr4;
+    this.debug.fill(0n);
+    this.debug[6] = DR6_DEFAULT;
+    this.debug[7] = DR7_DEFAULT;
+    this.otherGsBase = 0n;
+    this.kernelMode = true;
+  }
+
+  /** Whether it could run now. */
+  get runnable(): boolean {
+    return !this.down && !this.blocked && this.domain.running;
+  }
+
+  get upcallMasked(): boolean {
+    return this.domain.machine.memory.bytes[this.infoAt + VCPU_INFO.upcallMask] !== 0;
+  }
+
+  set upcallMasked(masked: boolean) {
+    this.domain.machine.memory.bytes[this.infoAt + VCPU_INFO.upcallMask] = masked ? 1 : 0;
+  }
+
+  get upcallPending(): boolean {
+    return this.domain.machine.memory.bytes[this.infoAt + VCPU_INFO.upcallPending] !== 0;
+  }
+
+  /** Sets evtchn_upcall_pending and wakes the VCPU the first time. */
+  markEventsPending(): void {
+    const { bytes } = this.domain.machine.memory;
+    const at = this.infoAt + VCPU_INFO.upcallPending;
+    if (bytes[at] !== 0) return;
+    bytes[at] = 1;
+    this.unblock();
+  }
+
+  /** Ends a block or poll. */
+  unblock(): void {
+    if (!this.blocked) return;
+    this.blocked = false;
+    this.pollPorts = undefined;
+    this.pollDeadline = NEVER;
+    this.domain.machine.noteRunnable(this);
+  }
+
+  /** MFN of the guest kernel's top-level table, 0 for none. */
+  get kernelRoot(): number {
+    return this.roots.kernel;
+  }
+
+  /** MFN of the guest user space's top-level table, 0 for none. */
+  get userRoot(): number {
+    return this.roots.user;
+  }
+
+  /** Loads the top-level table of the half that runs into the processor. */
+  loadRoot(): void {
+    const root = this.kernelMode ? this.roots.kernel : this.roots.user;
+    if (this.cpu.root !== root) this.cpu.setRoot(root);
+  }
+
+  /** Loads CR0.TS, the guest's lazy FPU flag, into the processor. */
+  setTaskSwitched(set: boolean): void {
+    this.cr0 = set ? this.cr0 | 8n : this.cr0 & ~8n;
+    this.cpu.cr0 = this.cr0;
+  }
+
+  /** Switches between the guest's kernel and user space: page tables and GS base (Xen's toggle_guest_mode). */
+  toggleMode(): void {
+    const { cpu } = this;
+    const base = cpu.gsBase;
+    cpu.gsBase = this.otherGsBase;
+    this.otherGsBase = base;
+    this.kernelMode = !this.kernelMode;
+    this.loadRoot();
+  }
+}
+
+const maskBytes = new Uint8Array(1024);
+
+/**
+ * Reads the bitmap of VCPUs at a guest address (vcpumask_to_pcpumask in x86/mm.c): 0, or -EFAULT. Bits past the
+ * domain's VCPUs mean nothing.
+ */
+export function checkVcpuMask(vcpu: VirtualCpu, address: bigint): number {
+  const words = Math.ceil(vcpu.domain.vcpus.length / 64);
+  return guestLoad(vcpu, address, maskBytes, words * 8) ? 0 : -XEN_ERRNO.EFAULT;
+}

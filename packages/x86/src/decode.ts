@@ -1,0 +1,542 @@
+import { BASE_RIP, type Instruction, INVALID, NO_REGISTER, OPERAND, PREFIX, REGISTER_CLASS } from "./instruction.ts";
+import {
+  CELLS,
+  DISPATCH,
+  ROW,
+  ROW_FLAGS,
+  ROW_OPERANDS,
+  SELECT,
+  SHAPES,
+  SLOTS,
+  VARIANT_MNEMONIC,
+  VARIANT_SIZE,
+  VARIANTS,
+} from "./table/compile.ts";
+import { FROM } from "./table/operand.ts";
+
+/** The mode that code is decoded for: the processor's default operand and address size. */
+export type Mode = 16 | 32 | 64;
+
+const MAX_LENGTH = 15;
+/** Bytes that decoding may touch before it knows that the instruction is too long: 15 prefixes and the longest rest. */
+const WINDOW = 48;
+
+/** What a byte is where a prefix may stand: 0 an opcode. */
+const KIND = {
+  OPERAND_SIZE: 1,
+  ADDRESS_SIZE: 2,
+  LOCK: 3,
+  REPNE: 4,
+  REP: 5,
+  SEGMENT: 6,
+  REX: 7,
+} as const;
+const PREFIX_KIND = new Uint8Array(512);
+for (const base of [0, 256]) {
+  PREFIX_KIND[base + 0x66] = KIND.OPERAND_SIZE;
+  PREFIX_KIND[base + 0x67] = KIND.ADDRESS_SIZE;
+  PREFIX_KIND[base + 0xf0] = KIND.LOCK;
+  PREFIX_KIND[base + 0xf2] = KIND.REPNE;
+  PREFIX_KIND[base + 0xf3] = KIND.REP;
+  for (const byte of [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65]) PREFIX_KIND[base + byte] = KIND.SEGMENT;
+}
+// The second half is for 64-bit mode.
+for (let byte = 0x40; byte < 0x50; byte++) PREFIX_KIND[256 + byte] = KIND.REX;
+
+/** Base, index and default segment of the 16-bit addressing forms (SDM 2A, table 2-1). */
+const BASE16 = new Int8Array([3, 3, 5, 5, 6, 7, 5, 3]);
+const INDEX16 = new Int8Array([6, 7, 6, 7, -1, -1, -1, -1]);
+const SEGMENT_SS = 2;
+const SEGMENT_DS = 3;
+const SEGMENT_FS = 4;
+
+/** Register number that an 8-bit register field without REX names, and whether it is a high byte, is decided here. */
+const HIGH_BYTE_FIRST = 4;
+
+const window = new Uint8Array(WINDOW);
+
+/**
+ * Decodes the instruction at `code[offset]` into `into`, reading no byte at or past `end`.
+ * Returns its length in bytes, or 0 with `into.invalid` saying why there is none. Allocates nothing.
+ * Behaviour is that of an Intel processor (SDM volume 2) where Intel and AMD differ.
+ */
+export function decode(code: Uint8Array, offset: number, end: number, mode: Mode, into: Instruction): number {
+  const available = end - offset;
+  if (available >= WINDOW) return decodeFrom(code, offset, WINDOW, mode, into);
+  // Near the end: a zero-padded copy, so that the decoder needs no check per byte.
+  window.fill(0);
+  for (let at = 0; at < available; at++) window[at] = code[offset + at]!;
+  return decodeFrom(window, 0, available < 0 ? 0 : available, mode, into);
+}
+
+/** Fills `into` for bytes that are no instruction; `used` bytes were looked at to know. */
+function fail(into: Instruction, mode: number, used: number, available: number): number {
+  into.invalid =
+    used > MAX_LENGTH && available >= MAX_LENGTH
+      ? INVALID.TOO_LONG
+      : used > available
+        ? INVALID.TRUNCATED
+        : INVALID.UNDEFINED;
+  into.length = 0;
+  into.mode = mode;
+  into.row = 0;
+  into.mnemonic = 0;
+  into.operandCount = 0;
+  into.prefixes = 0;
+  return 0;
+}
+
+function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mode, into: Instruction): number {
+  let at = start;
+  let prefixes = 0;
+  let rex = 0;
+  // Slot of the mandatory prefix: 0 none, 1 66, 2 F3, 3 F2.
+  let slot = 0;
+  let segment = NO_REGISTER;
+  const long = mode === 64;
+  const kinds = long ? 256 : 0;
+  let byte = code[at]!;
+  let kind = PREFIX_KIND[kinds + byte]!;
+  while (kind !== 0) {
+    if (kind === KIND.REX) {
+      // SDM 2A 2.2.1: a REX counts only right before the opcode.
+      rex = byte;
+      byte = code[++at]!;
+      kind = PREFIX_KIND[kinds + byte]!;
+      if (kind === 0) break;
+      rex = 0;
+      if (at - start > MAX_LENGTH) return fail(into, mode, at - start, available);
+      continue;
+    }
+    switch (kind) {
+      case KIND.OPERAND_SIZE:
+        prefixes |= PREFIX.OPERAND_SIZE;
+        break;
+      case KIND.ADDRESS_SIZE:
+        prefixes |= PREFIX.ADDRESS_SIZE;
+        break;
+      case KIND.LOCK:
+        prefixes |= PREFIX.LOCK;
+        break;
+      case KIND.REPNE:
+        // The last of F2 and F3 is the one that counts.
+        prefixes = (prefixes & ~PREFIX.REP) | PREFIX.REPNE;
+        break;
+      case KIND.REP:
+        prefixes = (prefixes & ~PREFIX.REPNE) | PREFIX.REP;
+        break;
+      default: {
+        const number = byte >= 0x64 ? byte - 0x60 : (byte >> 3) & 3;
+        // In 64-bit mode ES, CS, SS and DS prefixes are ignored, also as to an earlier FS or GS.
+        if (!long || number >= SEGMENT_FS) segment = number;
+      }
+    }
+    byte = code[++at]!;
+    kind = PREFIX_KIND[kinds + byte]!;
+    if (at - start > MAX_LENGTH) return fail(into, mode, at - start, available);
+  }
+  if (prefixes !== 0) {
+    if (prefixes & PREFIX.REP) slot = 2;
+    else if (prefixes & PREFIX.REPNE) slot = 3;
+    else if (prefixes & PREFIX.OPERAND_SIZE) slot = 1;
+  }
+  if (segment >= 0) prefixes |= PREFIX.SEGMENT_OVERRIDE;
+
+  let place: number;
+  let w = 0;
+  let l = 0;
+  let vvvv = 0;
+  let vex = false;
+  const opcodeOffset = at - start;
+  let opcode = byte;
+  at++;
+  if (opcode === 0x0f) {
+    opcode = code[at++]!;
+    if (opcode === 0x38) place = (2 << 8) | (opcode = code[at++]!);
+    else if (opcode === 0x3a) place = (3 << 8) | (opcode = code[at++]!);
+    else place = (1 << 8) | opcode;
+  } else if ((opcode === 0xc5 || opcode === 0xc4) && (long || code[at]! >= 0xc0)) {
+    // SDM 2A 2.3.2 to 2.3.4: no REX, 66, F2, F3 or LOCK before VEX.
+    vex = true;
+    const second = code[at++]!;
+    let payload = second;
+    let map = 1;
+    rex = (~second >> 5) & 4;
+    if (opcode === 0xc4) {
+      map = second & 0x1f;
+      payload = code[at++]!;
+      rex = (~second >> 5) & 7;
+      w = payload >> 7;
+    }
+    if (!long) rex = 0;
+    opcode = code[at++]!;
+    if (
+      map < 1 || map > 3 ||
+      (prefixes & (PREFIX.LOCK | PREFIX.REP | PREFIX.REPNE | PREFIX.OPERAND_SIZE)) !== 0 ||
+      (code[start + opcodeOffset - 1]! & 0xf0) === 0x40 && long && opcodeOffset > 0
+    )
+      return fail(into, mode, at - start, available);
+    vvvv = (~payload >> 3) & 15;
+    l = (payload >> 2) & 1;
+    slot = (payload & 3) === 0 ? 0 : payload & 3;
+    prefixes |= PREFIX.VEX;
+    if (w) prefixes |= PREFIX.REX_W;
+    place = ((4 + map) << 8) | opcode;
+  } else place = opcode;
+  if (rex !== 0 && !vex) {
+    prefixes |= PREFIX.REX;
+    if (rex & 8) prefixes |= PREFIX.REX_W;
+  }
+
+  const addressIndex = long
+    ? prefixes & PREFIX.ADDRESS_SIZE ? 1 : 2
+    : (mode === 32) === ((prefixes & PREFIX.ADDRESS_SIZE) === 0) ? 1 : 0;
+
+  const dispatch = DISPATCH[place]!;
+  const select = dispatch & 0xff;
+  const modrm = code[at]!;
+  let cell = 0;
+  if (select !== 0) {
+    if (select & SELECT.PREFIX) cell = slot;
+    if (select & SELECT.REG) cell = (cell << 4) | (modrm >= 0xc0 ? 8 : 0) | ((modrm >> 3) & 7);
+    else if (select & SELECT.MODRM) cell = (cell << 8) | modrm;
+    if (select & SELECT.ADDRESS) cell = cell * 3 + addressIndex;
+    if (select & SELECT.MODE) cell = (cell << 1) | (long ? 1 : 0);
+    if (select & SELECT.W) cell = (cell << 1) | w;
+    if (select & SELECT.L) cell = (cell << 1) | l;
+  }
+  let row = CELLS[(dispatch >> 8) + cell]!;
+  if (row === 0) {
+    const modrmSelects = (select & (SELECT.REG | SELECT.MODRM)) !== 0;
+    return fail(into, mode, at - start + (modrmSelects ? 1 : 0), available);
+  }
+  if (row === NOP_ROW && rex & 1) row = XCHG_ROW;
+  const flags = ROW_FLAGS[row]!;
+
+  // Operand size: 0 is 16, 1 is 32, 2 is 64 bits.
+  let sizeIndex: number;
+  let variant: number;
+  if (vex) {
+    sizeIndex = w && long ? 2 : 1;
+    variant = (sizeIndex - 1) | (l << 1);
+    if (vvvv !== 0 && (flags & ROW.VVVV) === 0) return fail(into, mode, at - start + 1, available);
+  } else {
+    const eats66 = (flags & (ROW.EATS_66 | ROW.OPSIZE_TOO)) === ROW.EATS_66;
+    const small = (prefixes & PREFIX.OPERAND_SIZE) !== 0 && !eats66;
+    if (long) {
+      if (rex & 8 || flags & ROW.F64) sizeIndex = 2;
+      else if (small) sizeIndex = 0;
+      else sizeIndex = flags & ROW.D64 ? 2 : 1;
+    } else sizeIndex = (mode === 32) === small ? 0 : 1;
+    variant = sizeIndex;
+    if (flags & (ROW.EATS_66 | ROW.EATS_F3 | ROW.EATS_F2)) {
+      if (eats66) prefixes &= ~PREFIX.OPERAND_SIZE;
+      else if (flags & ROW.EATS_F3) prefixes &= ~PREFIX.REP;
+      else if (flags & ROW.EATS_F2) prefixes &= ~PREFIX.REPNE;
+    }
+  }
+
+  let base = NO_REGISTER;
+  let index = NO_REGISTER;
+  let scale = 0;
+  let displacement = 0;
+  let displacementOffset = 0;
+  let register = true;
+  let reg = 0;
+  let rm = 0;
+  let defaultSegment = SEGMENT_DS;
+  if (flags & ROW.MODRM) {
+    at++;
+    reg = ((modrm >> 3) & 7) | ((rex & 4) << 1);
+    rm = modrm & 7;
+    const mod = modrm >> 6;
+    if (mod === 3 || flags & ROW.MODREG) rm |= (rex & 1) << 3;
+    else {
+      register = false;
+      if (addressIndex !== 0) {
+        if (rm === 4) {
+          const sib = code[at++]!;
+          scale = sib >> 6;
+          index = ((sib >> 3) & 7) | ((rex & 2) << 2);
+          if (index === 4 && (flags & ROW.VSIB) === 0) {
+            index = NO_REGISTER;
+            scale = 0;
+          }
+          rm = sib & 7;
+          if (rm === 5 && mod === 0) {
+            displacementOffset = at;
+            displacement = code[at]! | (code[at + 1]! << 8) | (code[at + 2]! << 16) | (code[at + 3]! << 24);
+            at += 4;
+          } else {
+            if (rm === 4 || rm === 5) {
+              if ((rex & 1) === 0) defaultSegment = SEGMENT_SS;
+            }
+            base = rm | ((rex & 1) << 3);
+          }
+        } else if (rm === 5 && mod === 0) {
+          displacementOffset = at;
+          displacement = code[at]! | (code[at + 1]! << 8) | (code[at + 2]! << 16) | (code[at + 3]! << 24);
+          at += 4;
+          if (long) base = BASE_RIP;
+        } else {
+          if (rm === 5 && (rex & 1) === 0) defaultSegment = SEGMENT_SS;
+          base = rm | ((rex & 1) << 3);
+        }
+        if (mod === 1) {
+          displacementOffset = at;
+          displacement = (code[at++]! << 24) >> 24;
+        } else if (mod === 2) {
+          displacementOffset = at;
+          displacement = code[at]! | (code[at + 1]! << 8) | (code[at + 2]! << 16) | (code[at + 3]! << 24);
+          at += 4;
+        }
+      } else {
+        if (mod === 0 && rm === 6) {
+          displacementOffset = at;
+          displacement = ((code[at]! | (code[at + 1]! << 8)) << 16) >> 16;
+          at += 2;
+        } else {
+          base = BASE16[rm]!;
+          index = INDEX16[rm]!;
+          if (base === 5) defaultSegment = SEGMENT_SS;
+          if (mod === 1) {
+            displacementOffset = at;
+            displacement = (code[at++]! << 24) >> 24;
+          } else if (mod === 2) {
+            displacementOffset = at;
+            displacement = ((code[at]! | (code[at + 1]! << 8)) << 16) >> 16;
+            at += 2;
+          }
+        }
+        if (flags & ROW.VSIB) return fail(into, mode, at - start, available);
+      }
+      if (flags & ROW.VSIB && (modrm & 7) !== 4) return fail(into, mode, at - start, available);
+    }
+  }
+  if (prefixes & PREFIX.LOCK && (register || (flags & ROW.LOCKABLE) === 0))
+    return fail(into, mode, at - start, available);
+
+  let immediate = 0;
+  let immediateHigh = 0;
+  let immediate2 = 0;
+  let immediateOffset = 0;
+  let displacementHigh = displacement >> 31;
+  const count = ROW_OPERANDS[row]!;
+  const shapes = (row * VARIANTS + variant) * SLOTS;
+  const operandKinds = into.kinds;
+  const classes = into.classes;
+  const registers = into.registers;
+  const sizes = into.sizes;
+  for (let operand = 0; operand < count; operand++) {
+    const shape = SHAPES[shapes + operand]!;
+    const size = shape >>> 13;
+    let registerClass = (shape >> 5) & 15;
+    let number = 0;
+    let operandKind: number = OPERAND.REGISTER;
+    switch (shape & 31) {
+      case FROM.REG:
+        number = reg;
+        break;
+      case FROM.REG8:
+        number = reg;
+        if (rex === 0 && number >= HIGH_BYTE_FIRST) {
+          number -= HIGH_BYTE_FIRST;
+          registerClass = REGISTER_CLASS.GPR8_HIGH;
+        }
+        break;
+      case FROM.REG_LOW3:
+        number = reg & 7;
+        break;
+      case FROM.RM:
+        if (register) number = rm;
+        else operandKind = OPERAND.MEMORY;
+        break;
+      case FROM.RM8:
+        if (!register) operandKind = OPERAND.MEMORY;
+        else {
+          number = rm;
+          if (rex === 0 && number >= HIGH_BYTE_FIRST) {
+            number -= HIGH_BYTE_FIRST;
+            registerClass = REGISTER_CLASS.GPR8_HIGH;
+          }
+        }
+        break;
+      case FROM.RM_LOW3:
+        if (register) number = rm & 7;
+        else operandKind = OPERAND.MEMORY;
+        break;
+      case FROM.OPCODE:
+        number = (opcode & 7) | ((rex & 1) << 3);
+        break;
+      case FROM.OPCODE8:
+        number = (opcode & 7) | ((rex & 1) << 3);
+        if (rex === 0 && number >= HIGH_BYTE_FIRST) {
+          number -= HIGH_BYTE_FIRST;
+          registerClass = REGISTER_CLASS.GPR8_HIGH;
+        }
+        break;
+      case FROM.FIXED:
+        number = (shape >> 9) & 15;
+        break;
+      case FROM.VVVV:
+        number = long ? vvvv : vvvv & 7;
+        break;
+      case FROM.IS4:
+        immediateOffset = at;
+        immediate = code[at++]!;
+        number = long ? immediate >> 4 : (immediate >> 4) & 7;
+        break;
+      case FROM.IMM8_SIGNED:
+        operandKind = OPERAND.IMMEDIATE;
+        immediateOffset = at;
+        immediate = (code[at++]! << 24) >> 24;
+        immediateHigh = immediate >> 31;
+        break;
+      case FROM.IMM8:
+        operandKind = OPERAND.IMMEDIATE;
+        immediateOffset = at;
+        immediate = code[at++]!;
+        break;
+      case FROM.IMM16_SIGNED:
+        operandKind = OPERAND.IMMEDIATE;
+        immediateOffset = at;
+        immediate = ((code[at]! | (code[at + 1]! << 8)) << 16) >> 16;
+        immediateHigh = immediate >> 31;
+        at += 2;
+        break;
+      case FROM.IMM16:
+        operandKind = OPERAND.IMMEDIATE;
+        immediateOffset = at;
+        immediate = code[at]! | (code[at + 1]! << 8);
+        at += 2;
+        break;
+      case FROM.IMM32:
+        operandKind = OPERAND.IMMEDIATE;
+        immediateOffset = at;
+        immediate = code[at]! | (code[at + 1]! << 8) | (code[at + 2]! << 16) | (code[at + 3]! << 24);
+        immediateHigh = immediate >> 31;
+        at += 4;
+        break;
+      case FROM.IMM64:
+        operandKind = OPERAND.IMMEDIATE;
+        immediateOffset = at;
+        immediate = code[at]! | (code[at + 1]! << 8) | (code[at + 2]! << 16) | (code[at + 3]! << 24);
+        immediateHigh = code[at + 4]! | (code[at + 5]! << 8) | (code[at + 6]! << 16) | (code[at + 7]! << 24);
+        at += 8;
+        break;
+      case FROM.IMM8_SECOND:
+        operandKind = OPERAND.IMMEDIATE2;
+        immediate2 = code[at++]!;
+        break;
+      case FROM.REL8:
+        operandKind = OPERAND.RELATIVE;
+        immediateOffset = at;
+        immediate = (code[at++]! << 24) >> 24;
+        immediateHigh = immediate >> 31;
+        break;
+      case FROM.REL16:
+        operandKind = OPERAND.RELATIVE;
+        immediateOffset = at;
+        immediate = ((code[at]! | (code[at + 1]! << 8)) << 16) >> 16;
+        immediateHigh = immediate >> 31;
+        at += 2;
+        break;
+      case FROM.REL32:
+        operandKind = OPERAND.RELATIVE;
+        immediateOffset = at;
+        immediate = code[at]! | (code[at + 1]! << 8) | (code[at + 2]! << 16) | (code[at + 3]! << 24);
+        immediateHigh = immediate >> 31;
+        at += 4;
+        break;
+      case FROM.FAR16:
+        operandKind = OPERAND.FAR;
+        immediateOffset = at;
+        immediate = code[at]! | (code[at + 1]! << 8);
+        immediate2 = code[at + 2]! | (code[at + 3]! << 8);
+        at += 4;
+        break;
+      case FROM.FAR32:
+        operandKind = OPERAND.FAR;
+        immediateOffset = at;
+        immediate = code[at]! | (code[at + 1]! << 8) | (code[at + 2]! << 16) | (code[at + 3]! << 24);
+        immediate2 = code[at + 4]! | (code[at + 5]! << 8);
+        at += 6;
+        break;
+      case FROM.MOFFS:
+        operandKind = OPERAND.MEMORY;
+        displacementOffset = at;
+        displacement = code[at]! | (code[at + 1]! << 8);
+        if (addressIndex === 0) {
+          displacement = (displacement << 16) >> 16;
+          displacementHigh = displacement >> 31;
+          at += 2;
+        } else {
+          displacement |= (code[at + 2]! << 16) | (code[at + 3]! << 24);
+          displacementHigh = displacement >> 31;
+          at += 4;
+          if (addressIndex === 2) {
+            displacementHigh = code[at]! | (code[at + 1]! << 8) | (code[at + 2]! << 16) | (code[at + 3]! << 24);
+            at += 4;
+          }
+        }
+        break;
+      case FROM.SOURCE:
+        operandKind = OPERAND.STRING_SOURCE;
+        break;
+      case FROM.DESTINATION:
+        operandKind = OPERAND.STRING_DESTINATION;
+        break;
+      case FROM.ONE:
+        operandKind = OPERAND.ONE;
+        break;
+      case FROM.SEGMENT:
+        number = reg & 7;
+        if (number > 5 || (number === 1 && flags & ROW.NO_CS)) return fail(into, mode, at - start, available);
+        break;
+      case FROM.CONTROL:
+        number = reg;
+        if (number > 8 || number === 1 || (number > 4 && number < 8)) return fail(into, mode, at - start, available);
+        break;
+      case FROM.DEBUG:
+        number = reg;
+        if (number > 7) return fail(into, mode, at - start, available);
+        break;
+    }
+    operandKinds[operand] = operandKind;
+    classes[operand] = registerClass;
+    registers[operand] = number;
+    sizes[operand] = size;
+  }
+
+  const length = at - start;
+  if (length > available || length > MAX_LENGTH) return fail(into, mode, length, available);
+  const variantAt = row * VARIANTS + variant;
+  const condition = flags & ROW.CONDITIONAL ? opcode & 15 : 0;
+  into.length = length;
+  into.invalid = INVALID.VALID;
+  into.mode = mode;
+  into.row = row;
+  into.mnemonic = VARIANT_MNEMONIC[variantAt]! + condition;
+  into.operandSize = VARIANT_SIZE[variantAt]!;
+  into.addressSize = 2 << addressIndex;
+  into.prefixes = prefixes;
+  into.condition = condition;
+  into.segment = segment >= 0 ? segment : defaultSegment;
+  into.base = base;
+  into.index = index;
+  into.scale = scale;
+  into.displacement = displacement;
+  into.displacementHigh = displacementHigh;
+  into.immediate = immediate;
+  into.immediateHigh = immediateHigh;
+  into.immediate2 = immediate2;
+  into.opcodeOffset = opcodeOffset;
+  into.displacementOffset = displacementOffset === 0 ? 0 : displacementOffset - start;
+  into.immediateOffset = immediateOffset === 0 ? 0 : immediateOffset - start;
+  into.operandCount = count;
+  return length;
+}
+
+// 90 is NOP only without REX.B (SDM 2B, XCHG); the table has both rows there.
+const NOP_ROW = CELLS[DISPATCH[0x90]! >> 8]!;
+const XCHG_ROW = CELLS[DISPATCH[0x91]! >> 8]!;

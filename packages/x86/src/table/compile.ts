@@ -1,0 +1,215 @@
+/** The opcode table compiled into flat typed arrays that the decoder walks. Happens once, when the module loads. */
+import { GENERAL } from "./general.ts";
+import { operandShape } from "./operand.ts";
+import { type OpcodeRow, parseRows } from "./parse.ts";
+import { SSE } from "./sse.ts";
+import { SYSTEM } from "./system.ts";
+import { VEX } from "./vex.ts";
+import { X87 } from "./x87.ts";
+
+/** All rows of the opcode table; `Instruction.row` indexes it. Row 0 stands for "no instruction" (`(bad)`). */
+export const OPCODES: readonly OpcodeRow[] = parseRows(`ff ff | (bad) | |\n${GENERAL}${SYSTEM}${X87}${SSE}${VEX}`);
+
+/** Condition codes in opcode order. */
+export const CONDITIONS: readonly string[] = "o no b ae e ne be a s ns p np l ge le g".split(" ");
+
+/** Bits of a row's word in {@link ROW_FLAGS}. */
+export const ROW = {
+  MODRM: 1,
+  LOCKABLE: 2,
+  /** In 64-bit mode the operand size is 64 unless 66 makes it 16. */
+  D64: 4,
+  /** In 64-bit mode the operand size is 64 whatever the prefixes say. */
+  F64: 8,
+  /** ModRM.rm is a register whatever ModRM.mod says. */
+  MODREG: 16,
+  EATS_66: 32,
+  EATS_F3: 64,
+  EATS_F2: 128,
+  CONDITIONAL: 256,
+  VVVV: 512,
+  VSIB: 1024,
+  NO_CS: 2048,
+  /** 66 belongs to the opcode and yet selects the operand size. */
+  OPSIZE_TOO: 8192,
+} as const;
+
+/** Bits of a cell of {@link DISPATCH}: what else than the opcode selects the row. */
+export const SELECT = {
+  PREFIX: 1,
+  /** ModRM.mod is 3, and ModRM.reg: 16 cells. */
+  REG: 2,
+  /** The whole ModRM byte: 256 cells. */
+  MODRM: 4,
+  ADDRESS: 8,
+  MODE: 16,
+  W: 32,
+  L: 64,
+} as const;
+
+/** Rows of one opcode, by {@link SELECT}; `DISPATCH[(vex ? 4 : 0) + map << 8 | opcode]` is base << 8 | select. */
+export const DISPATCH: Int32Array = new Int32Array(8 * 256);
+/** Row numbers; 0 where there is no instruction. */
+export const CELLS: Uint16Array = new Uint16Array(16384);
+/** {@link ROW} bits of each row. */
+export const ROW_FLAGS: Int32Array = new Int32Array(OPCODES.length);
+/** Operand slots of a variant. */
+export const SLOTS = 5;
+/** Variants of a row: by operand size (3) or by VEX.W and VEX.L (4). */
+export const VARIANTS = 4;
+/** Number of operands, one per row. */
+export const ROW_OPERANDS: Uint8Array = new Uint8Array(OPCODES.length);
+/** Packed {@link operandShape}: from | class << 5 | number << 9 | size << 13, at (row * VARIANTS + variant) * SLOTS. */
+export const SHAPES: Int32Array = new Int32Array(OPCODES.length * VARIANTS * SLOTS);
+/** `Instruction.operandSize` of each variant. */
+export const VARIANT_SIZE: Uint8Array = new Uint8Array(OPCODES.length * VARIANTS);
+/** Mnemonic (that of condition 0 where conditional) of each variant. */
+export const VARIANT_MNEMONIC: Uint16Array = new Uint16Array(OPCODES.length * VARIANTS);
+
+const mnemonics: string[] = [];
+const mnemonicNumbers = new Map<string, number>();
+/** All mnemonics in text; `Instruction.mnemonic` indexes it. */
+export const MNEMONICS: readonly string[] = mnemonics;
+
+function mnemonicOf(text: string, conditional: boolean): number {
+  const key = conditional ? `${text}*` : text;
+  let number = mnemonicNumbers.get(key);
+  if (number === undefined) {
+    number = mnemonics.length;
+    mnemonicNumbers.set(key, number);
+    if (conditional) for (const condition of CONDITIONS) mnemonics.push(text + condition);
+    else mnemonics.push(text);
+  }
+  return number;
+}
+
+function compileRow(row: OpcodeRow, index: number): void {
+  const attribute = (name: string): boolean => row.attributes.has(name);
+  let flags = 0;
+  if (row.hasModrm) flags |= ROW.MODRM;
+  if (row.lockable) flags |= ROW.LOCKABLE;
+  if (attribute("d64")) flags |= ROW.D64;
+  if (attribute("f64")) flags |= ROW.F64;
+  if (attribute("modreg")) flags |= ROW.MODREG;
+  if (attribute("nocs")) flags |= ROW.NO_CS;
+  if (attribute("opsize")) flags |= ROW.OPSIZE_TOO;
+  if (row.prefix === "66") flags |= ROW.EATS_66;
+  if (row.prefix === "f3") flags |= ROW.EATS_F3;
+  if (row.prefix === "f2") flags |= ROW.EATS_F2;
+  if (row.conditional) flags |= ROW.CONDITIONAL;
+  if (attribute("vsib")) flags |= ROW.VSIB;
+  if (row.operands.some((code) => code[0] === "H" || code[0] === "B")) flags |= ROW.VVVV;
+  ROW_FLAGS[index] = flags;
+  ROW_OPERANDS[index] = row.operands.length;
+  for (let variant = 0; variant < VARIANTS; variant++) {
+    const sizeIndex = row.vex ? 1 + (variant & 1) : Math.min(variant, 2);
+    const l = row.vex ? variant >> 1 : 0;
+    const at = index * VARIANTS + variant;
+    let general = 0;
+    let vector = 0;
+    row.operands.forEach((code, slot) => {
+      const { from, registerClass, size, number } = operandShape(code, sizeIndex, l);
+      SHAPES[at * SLOTS + slot] = from | (registerClass << 5) | (number << 9) | (size << 13);
+      if ("VWUHLPQN".includes(code[0]!)) vector = Math.max(vector, registerClass === 9 ? 8 : registerClass === 11 ? 32 : 16);
+      else if (!/^([IJSCD]|Ap|M[psa]$)/.test(code) && size <= 8) general = Math.max(general, size);
+    });
+    VARIANT_SIZE[at] = vector || general || [2, 4, 8][sizeIndex]!;
+    VARIANT_MNEMONIC[at] = mnemonicOf(row.texts[sizeIndex]!, row.conditional);
+  }
+}
+
+/** The prefix slots (0 none, 1 66, 2 F3, 3 F2) that a row takes; see {@link specificity}. */
+const PREFIX_SLOTS: Readonly<Record<OpcodeRow["prefix"], readonly number[]>> = {
+  any: [0, 1, 2, 3],
+  np: [0],
+  66: [1],
+  f3: [2],
+  f2: [3],
+};
+
+/** Of two rows that fit a cell, the one that asks for more takes it. */
+function specificity(row: OpcodeRow): number {
+  return (
+    (row.modrm >= 0 ? 32 : 0) +
+    (row.digit >= 0 ? 8 : 0) +
+    (row.mod !== 0 ? 8 : 0) +
+    (row.prefix !== "any" ? 4 : 0) +
+    (row.span === 1 ? 1 : 0) +
+    (row.addressSize > 0 ? 1 : 0) +
+    (row.only > 0 ? 1 : 0) +
+    (row.w >= 0 ? 1 : 0) +
+    (row.l >= 0 ? 1 : 0)
+  );
+}
+
+const range = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
+
+function compileOpcode(place: number, indexes: number[], base: number): number {
+  const rows = indexes.map((index) => OPCODES[index]!);
+  let select = 0;
+  if (rows.some((row) => row.prefix !== "any")) select |= SELECT.PREFIX;
+  if (rows.some((row) => row.modrm >= 0)) select |= SELECT.MODRM;
+  else if (rows.some((row) => row.digit >= 0 || (row.mod !== 0 && !row.attributes.has("modreg")))) select |= SELECT.REG;
+  if (rows.some((row) => row.addressSize > 0)) select |= SELECT.ADDRESS;
+  if (rows.some((row) => row.only > 0)) select |= SELECT.MODE;
+  if (rows.some((row) => row.w >= 0)) select |= SELECT.W;
+  if (rows.some((row) => row.l >= 0)) select |= SELECT.L;
+  const modrms = select & SELECT.MODRM ? 256 : select & SELECT.REG ? 16 : 1;
+  const addresses = select & SELECT.ADDRESS ? 3 : 1;
+  const modes = select & SELECT.MODE ? 2 : 1;
+  const ws = select & SELECT.W ? 2 : 1;
+  const ls = select & SELECT.L ? 2 : 1;
+  const count = (select & SELECT.PREFIX ? 4 : 1) * modrms * addresses * modes * ws * ls;
+  const order = indexes.slice().sort((a, b) => specificity(OPCODES[a]!) - specificity(OPCODES[b]!));
+  for (const index of order) {
+    const row = OPCODES[index]!;
+    for (const prefix of select & SELECT.PREFIX ? PREFIX_SLOTS[row.prefix] : [0])
+      for (const modrm of range(modrms)) {
+        const whole = modrms === 256;
+        const reg = whole ? (modrm >> 3) & 7 : modrm & 7;
+        const mod3 = whole ? modrm >= 0xc0 : modrm >= 8;
+        if (modrms > 1) {
+          if (row.modrm >= 0 && row.modrm !== modrm) continue;
+          if (row.digit >= 0 && row.digit !== reg) continue;
+          if (row.mod !== 0 && mod3 !== (row.mod === 2)) continue;
+        }
+        for (const address of range(addresses)) {
+          if (row.addressSize > 0 && row.addressSize !== 2 << address) continue;
+          for (const mode of range(modes)) {
+            if (row.only > 0 && (row.only === 64) !== (mode === 1)) continue;
+            for (const w of range(ws)) {
+              if (row.w >= 0 && row.w !== w) continue;
+              for (const l of range(ls)) {
+                if (row.l >= 0 && row.l !== l) continue;
+                const cell = ((((prefix * modrms + modrm) * addresses + address) * modes + mode) * ws + w) * ls + l;
+                CELLS[base + cell] = index;
+              }
+            }
+          }
+        }
+      }
+  }
+  DISPATCH[place] = (base << 8) | select;
+  return base + count;
+}
+
+function compile(): void {
+  const places = new Map<number, number[]>();
+  OPCODES.forEach((row, index) => {
+    compileRow(row, index);
+    if (index === 0) return;
+    const map = ((row.vex ? 4 : 0) + row.map) << 8;
+    for (let more = 0; more < row.span; more++) {
+      const place = map | (row.opcode + more);
+      const list = places.get(place);
+      if (list) list.push(index);
+      else places.set(place, [index]);
+    }
+  });
+  // Cell 0 is row 0: opcodes without rows point at it.
+  let base = 1;
+  for (const [place, indexes] of places) base = compileOpcode(place, indexes, base);
+  if (base > CELLS.length) throw new Error(`BUG: ${base} dispatch cells, ${CELLS.length} allocated`);
+}
+
+compile();
