@@ -22,7 +22,8 @@ const AR_MAGIC = "!<arch>\n";
 /** Reads a `.deb`: ar, then control and data as tar, plain or packed by gzip, xz, zstd. Throws `BAD_IMAGE`. */
 export function readDeb(bytes: Uint8Array): Deb {
   const members = readAr(bytes);
-  if (!members.has("debian-binary")) throw new ParavirtError("BAD_IMAGE", "no Debian package: debian-binary is missing");
+  if (!members.has("debian-binary"))
+    throw new ParavirtError("BAD_IMAGE", "no Debian package: debian-binary is missing");
   const member = (prefix: string): Uint8Array => {
     for (const [name, data] of members) if (name === prefix || name.startsWith(`${prefix}.`)) return data;
     throw new ParavirtError("BAD_IMAGE", `no Debian package: ${prefix} is missing`);

@@ -77,7 +77,8 @@ export function isElf(bytes: Uint8Array): boolean {
 export function readElf(bytes: Uint8Array): ElfFile {
   if (!isElf(bytes)) throw new ParavirtError("BAD_IMAGE", "not an ELF file: no ELF magic at its start");
   const is64 = bytes[4] === 2;
-  if (!is64 && bytes[4] !== 1) throw new ParavirtError("BAD_IMAGE", `ELF class ${bytes[4]} is neither 1 (32) nor 2 (64)`);
+  if (!is64 && bytes[4] !== 1)
+    throw new ParavirtError("BAD_IMAGE", `ELF class ${bytes[4]} is neither 1 (32) nor 2 (64)`);
   if (bytes[5] !== 1) throw new ParavirtError("UNSUPPORTED", "a big-endian ELF file; only little-endian ones are read");
   inside("ELF header", 0, is64 ? 64 : 52, bytes);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -131,7 +132,8 @@ export function readElf(bytes: Uint8Array): ElfFile {
         offset: safe(word(at + (is64 ? 24 : 16)), "section offset"),
         size: safe(word(at + (is64 ? 32 : 20)), "section size"),
       };
-      if (section.type !== SHT_NOBITS && section.type !== 0) inside(`section ${i}`, section.offset, section.size, bytes);
+      if (section.type !== SHT_NOBITS && section.type !== 0)
+        inside(`section ${i}`, section.offset, section.size, bytes);
       nameOffsets.push(view.getUint32(at, true));
       sections.push(section);
     }

@@ -2,4 +2,59 @@
  * Reads kernels (ELF, bzImage, Xen notes), unpacks their payloads, builds initramfs archives and Xen PV domains.
  * @packageDocumentation
  */
-export {};
+export { type BzImage, isBzImage, readBzImage } from "./bzimage.ts";
+export {
+  COMMAND_INPUT_LIMIT,
+  type CommandDecoder,
+  type CommandOptions,
+  type CommandReceiver,
+  commandArchive,
+  commandScript,
+  createCommandDecoder,
+  encodeCommandInput,
+  encodeCommandInputEnd,
+} from "./command-protocol.ts";
+export { type ArchiveEntry, readCpio, writeCpio } from "./cpio.ts";
+export { type Deb, readAr, readDeb } from "./deb.ts";
+export { type Compression, detectCompression, type UnpackOptions, unpack } from "./decompress/unpack.ts";
+export { type ElfFile, type ElfNote, type ElfSection, type ElfSegment, isElf, readElf } from "./elf.ts";
+export { hypercallPage } from "./hypercall-page.ts";
+export { GUEST_PLACES, INIT_SCRIPT, type SessionPlaces, sessionScript } from "./init-script.ts";
+export {
+  buildInitramfs,
+  type GuestCommandLineOptions,
+  guestCommandLine,
+  type InitramfsModule,
+  type InitramfsOptions,
+  joinArchives,
+} from "./initramfs.ts";
+export { type BootWay, type ImageReport, inspectImage } from "./inspect.ts";
+export {
+  bzImagePayload,
+  DEFAULT_KERNEL_LIMIT,
+  type KernelImage,
+  type ReadKernelOptions,
+  readKernelImage,
+} from "./kernel-image.ts";
+export {
+  isModulePath,
+  moduleDependencies,
+  moduleName,
+  parseModulesDep,
+  readModuleInfo,
+  resolveModules,
+  unpackModule,
+} from "./kernel-modules.ts";
+export {
+  type BuiltPvDomain,
+  buildPvDomain,
+  type PvBuildOptions,
+  type PvBuildPorts,
+  type PvVcpuState,
+} from "./pv-build.ts";
+export { checkPvBootable, type PvPlace } from "./pv-check.ts";
+export { type PvLoad, type PvPlan, type PvPlanOptions, type PvRegion, planPvDomain } from "./pv-plan.ts";
+export { type PvLevelRange, type PvMapping, type PvTableEntry, planMapping, tableEntries } from "./pv-tables.ts";
+export { encodeStartInfo, type StartInfo } from "./start-info.ts";
+export { readTar, type TarEntry } from "./tar.ts";
+export { parseXenFeatures, readXenKernelInfo, type XenFeatures, type XenKernelInfo } from "./xen-notes.ts";

@@ -8,7 +8,10 @@ const MODULE_LIMIT = 64 * 1024 * 1024;
 
 /** A module's name as the kernel spells it: no folder, no `.ko`, `_` for `-`. */
 export function moduleName(path: string): string {
-  return path.replace(/^.*\//, "").replace(/\.ko(\.(xz|zst|gz))?$/, "").replaceAll("-", "_");
+  return path
+    .replace(/^.*\//, "")
+    .replace(/\.ko(\.(xz|zst|gz))?$/, "")
+    .replaceAll("-", "_");
 }
 
 /** Whether `path` is that of a kernel module. */
@@ -41,7 +44,10 @@ export function readModuleInfo(module: Uint8Array): ReadonlyMap<string, readonly
 /** Names of the modules that a module file says it depends on. */
 export function moduleDependencies(module: Uint8Array): readonly string[] {
   const depends = readModuleInfo(module).get("depends") ?? [];
-  return depends.flatMap((list) => list.split(",")).filter((name) => name !== "").map(moduleName);
+  return depends
+    .flatMap((list) => list.split(","))
+    .filter((name) => name !== "")
+    .map(moduleName);
 }
 
 /** Dependencies by module name, from the text of a `modules.dep` file. */
@@ -50,7 +56,10 @@ export function parseModulesDep(text: string): ReadonlyMap<string, readonly stri
   for (const line of text.split("\n")) {
     const colon = line.indexOf(":");
     if (colon <= 0) continue;
-    const needs = line.slice(colon + 1).split(" ").filter((path) => path !== "");
+    const needs = line
+      .slice(colon + 1)
+      .split(" ")
+      .filter((path) => path !== "");
     // depmod lists the last to load first.
     out.set(moduleName(line.slice(0, colon)), needs.reverse().map(moduleName));
   }

@@ -62,7 +62,8 @@ export function buildPvDomain(plan: PvPlan, ports: PvBuildPorts, options: PvBuil
   const frames = new Uint32Array(plan.pages);
   for (let pfn = 0; pfn < plan.pages; pfn++) frames[pfn] = ports.populate(pfn as Pfn);
   const frameOf = (pfn: number): Mfn => {
-    if (pfn >= plan.pages) throw new ParavirtError("BUG", `the plan names pfn ${pfn} of a domain of ${plan.pages} pages`);
+    if (pfn >= plan.pages)
+      throw new ParavirtError("BUG", `the plan names pfn ${pfn} of a domain of ${plan.pages} pages`);
     return frames[pfn] as Mfn;
   };
   const writeAt = (address: number, bytes: Uint8Array): void => {

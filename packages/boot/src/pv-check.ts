@@ -36,7 +36,8 @@ export function checkPvBootable(image: KernelImage): PvPlace {
     throw new ParavirtError("UNSUPPORTED", "not a Xen kernel: it has no Xen ELF notes and no __xen_guest section");
   }
   if (elf.bits !== 64 || elf.machine !== EM_X86_64) {
-    const what = elf.bits === 32 && elf.machine === 3 ? "a 32-bit x86 PV kernel" : `a kernel for ELF machine ${elf.machine}`;
+    const what =
+      elf.bits === 32 && elf.machine === 3 ? "a 32-bit x86 PV kernel" : `a kernel for ELF machine ${elf.machine}`;
     throw new ParavirtError("UNSUPPORTED", `${what}; only 64-bit x86 (ELF machine ${EM_X86_64}) kernels boot`);
   }
   if (!(xen.xenVersion ?? "").startsWith("xen-3.0")) {
@@ -89,7 +90,10 @@ export function checkPvBootable(image: KernelImage): PvPlace {
     hypercallPage = Number((page - virtBase) / BigInt(PAGE_SIZE)) as Pfn;
   }
   if (xen.initP2m !== undefined && xen.initP2m >= start && xen.initP2m < end) {
-    throw new ParavirtError("BAD_IMAGE", `INIT_P2M ${hex(xen.initP2m)} is inside the kernel (${hex(start)} to ${hex(end)})`);
+    throw new ParavirtError(
+      "BAD_IMAGE",
+      `INIT_P2M ${hex(xen.initP2m)} is inside the kernel (${hex(start)} to ${hex(end)})`,
+    );
   }
   return { virtBase, paddrOffset, entry, physicalStart, physicalEnd, hypercallPage };
 }

@@ -1,9 +1,9 @@
 import { PAGE_SIZE, ParavirtError, type Pfn } from "@paravirt/core";
 import { MAX_GUEST_CMDLINE, SIF } from "@paravirt/xen-abi";
 import type { ElfSegment } from "./elf.ts";
-import { checkPvBootable } from "./pv-check.ts";
 import type { KernelImage } from "./kernel-image.ts";
-import { planMapping, type PvMapping } from "./pv-tables.ts";
+import { checkPvBootable } from "./pv-check.ts";
+import { type PvMapping, planMapping } from "./pv-tables.ts";
 
 /** What {@link planPvDomain} is asked for. */
 export interface PvPlanOptions {
@@ -177,7 +177,8 @@ export function planPvDomain(image: KernelImage, options: PvPlanOptions): PvPlan
     mappedEnd,
     mappings,
     flags: initrdRegion !== undefined && unmappedInitrd ? SIF.MOD_START_PFN : 0,
-    moduleStart: initrdRegion === undefined ? 0n : unmappedInitrd ? BigInt(initrdRegion.pfn) : address(initrdRegion.pfn),
+    moduleStart:
+      initrdRegion === undefined ? 0n : unmappedInitrd ? BigInt(initrdRegion.pfn) : address(initrdRegion.pfn),
     moduleLength: initrd?.length ?? 0,
     commandLine,
   };

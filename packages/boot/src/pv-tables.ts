@@ -5,7 +5,7 @@ const LEVELS = 4;
 const ADDRESS_MASK = (1n << 48n) - 1n;
 
 /** The tables of one level in one mapping: they cover linear addresses `from` to `to`, inclusive, 48 bits. */
-interface LevelRange {
+export interface PvLevelRange {
   readonly from: bigint;
   readonly to: bigint;
   /** First table's frame; `count` tables follow each other. */
@@ -25,7 +25,7 @@ export interface PvMapping {
   readonly tables: number;
   readonly tablesPfn: number;
   /** By level, L1 first. */
-  readonly levels: readonly LevelRange[];
+  readonly levels: readonly PvLevelRange[];
 }
 
 /** One page-table entry to write: in the table at `table`, pointing to `target`. */
@@ -55,7 +55,7 @@ export function planMapping(
 ): PvMapping {
   const first = from & ADDRESS_MASK;
   const last = to & ADDRESS_MASK;
-  const levels: LevelRange[] = new Array(LEVELS);
+  const levels: PvLevelRange[] = new Array(LEVELS);
   let tables = 0;
   for (let level = LEVELS - 1; level >= 0; level--) {
     const at = tablesPfn + tables;
@@ -84,15 +84,15 @@ export function planMapping(
 
 /** Lists every entry of every table of `mappings`. L1 entries to page tables are read-only, as Xen demands. */
 export function* tableEntries(mappings: readonly PvMapping[]): Generator<PvTableEntry> {
-  const isTable = (pfn: number): boolean =>
-    mappings.some((m) => pfn >= m.tablesPfn && pfn < m.tablesPfn + m.tables);
+  const isTable = (pfn: number): boolean => mappings.some((m) => pfn >= m.tablesPfn && pfn < m.tablesPfn + m.tables);
   for (const mapping of mappings) {
     for (let level = LEVELS - 1; level >= 0; level--) {
       const own = mapping.levels[level]!;
       if (own.count === 0) continue;
       const shift = BigInt(12 + 9 * level);
       for (const other of mappings) {
-        const below = level > 0 ? other.levels[level - 1]! : { from: other.from, to: other.to, pfn: other.pfn, count: 1 };
+        const below =
+          level > 0 ? other.levels[level - 1]! : { from: other.from, to: other.to, pfn: other.pfn, count: 1 };
         if (below.count === 0) continue;
         const from = own.from > below.from ? own.from : below.from;
         const to = own.to < below.to ? own.to : below.to;

@@ -62,7 +62,10 @@ export function readXenKernelInfo(elf: ElfFile): XenKernelInfo | undefined {
     if (note === undefined) return undefined;
     const value = noteNumber(note.desc);
     if (value === undefined) {
-      throw new ParavirtError("BAD_IMAGE", `Xen note ${noteName(type)} has ${note.desc.length} bytes, not 1, 2, 4 or 8`);
+      throw new ParavirtError(
+        "BAD_IMAGE",
+        `Xen note ${noteName(type)} has ${note.desc.length} bytes, not 1, 2, 4 or 8`,
+      );
     }
     return value;
   };

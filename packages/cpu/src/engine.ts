@@ -1,5 +1,5 @@
 import type { FrameGuard, MachineMemory, TlbPort } from "@paravirt/core";
-import { decode, Instruction } from "@paravirt/x86";
+import { decode, Instruction, OPCODES, OPERAND, SEGMENT } from "@paravirt/x86";
 import { CodeCache } from "./code-cache.ts";
 import { ACCESS, ENGINE, type EngineLayout, FRAME, REASON, RECORD, STATE, STATUS, WALK } from "./layout.ts";
 import { createMemory } from "./memory.ts";
@@ -14,6 +14,7 @@ import { VirtualCpu } from "./virtual-cpu.ts";
 const HAS_ERROR_CODE = (1 << 8) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 13) | (1 << 14) | (1 << 17);
 const GENERAL_PROTECTION = 13;
 const NOT_PRESENT = 11;
+const STACK_FAULT = 12;
 const DEBUG = 1;
 const DEVICE_NOT_AVAILABLE = 7;
 const TRAP_FLAG = 0x100n;
@@ -398,8 +399,21 @@ export class Engine implements PublicEngine {
     return this.exit;
   }
 
+  /** A non-canonical address raises #SS where the stack segment is meant, by default, prefix or implicitly. */
+  private refineNonCanonical(vcpu: VirtualCpu, rip: bigint): void {
+    const { words, quads } = this.memory;
+    words[ENGINE.reason / 4] = REASON.FAULT;
+    const address = quads[ENGINE.faultAddress / 8]!;
+    if (address === rip || !this.fetch(vcpu, rip, this.instruction)) return;
+    const { instruction } = this;
+    const hasMemory = instruction.kinds.includes(OPERAND.MEMORY) || instruction.kinds.includes(OPERAND.STRING_SOURCE);
+    const implicit = OPCODES[instruction.row]?.implicitReads.some((name) => name === "rsp" || name === "rbp") ?? false;
+    if (hasMemory ? instruction.segment === SEGMENT.SS : implicit) words[ENGINE.faultVector / 4] = STACK_FAULT;
+  }
+
   private leaveWithFault(vcpu: VirtualCpu, rip: bigint): Exit {
     const { words, quads } = this.memory;
+    if (words[ENGINE.reason / 4] === REASON.NON_CANONICAL) this.refineNonCanonical(vcpu, rip);
     const { exit } = this;
     this.faultCount++;
     vcpu.ripValue = rip;

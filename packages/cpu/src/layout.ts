@@ -87,6 +87,8 @@ export const ENGINE = {
   walkAddress: 0x1474,
   /** What the walker was asked, for JavaScript to finish: 0 read, 1 write, 2 execute. */
   walkAccess: 0x1478,
+  /** Results of x87 helpers that are not a register's: 16 bytes as in `STATE.st`. */
+  x87Scratch: 0x1480,
   /** Bounce buffers for operands that cross a page. */
   bounceRead: 0x1800,
   bounceWrite: 0x1c00,
@@ -174,6 +176,8 @@ export const REASON = {
   WALK: 5,
   /** The instruction is done and wrote to code; control goes on at `ENGINE.nextRip`. */
   CODE_WRITE: 6,
+  /** A fault for a non-canonical address: #GP(0), or #SS(0) for a stack access. */
+  NON_CANONICAL: 7,
 } as const;
 
 /** Results of the page walker. FAULT and SLOW have set `ENGINE.reason`. */

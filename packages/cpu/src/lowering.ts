@@ -1,4 +1,5 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
+import type { Helper } from "./helpers.ts";
 import { ENGINE, STATE } from "./layout.ts";
 
 /** Bytes of an integer operand. */
@@ -58,8 +59,12 @@ export interface Lowering {
   segmentBase(): void;
   /** Pushes the linear address of this instruction (i64). */
   currentRip(): void;
+  /** Says that control reaches this point although a path before it ended the instruction. */
+  reachable(): void;
   /** Takes this record out of the instruction count: it is no instruction of the guest's. */
   uncount(): void;
+  /** Calls a shared function; its arguments are on the stack. */
+  call(helper: Helper): void;
   /** Ends the instruction in JavaScript: see services. */
   service(): void;
   /** Reads and writes 8 bytes (or less) of engine state at a constant address. */

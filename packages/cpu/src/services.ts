@@ -204,6 +204,24 @@ function farPointer(engine: Engine, record: number): { offset: bigint; selector:
   return { offset, selector: view.getUint16(at + size, true) };
 }
 
+/** LES, LDS, LSS, LFS, LGS: the segment register first, since it may fault. */
+function loadFar(segment: number): Service {
+  return (engine, record) => {
+    const instruction = engine.decodeRecord(record);
+    const size = instruction.sizes[0]!;
+    const at = engine.operand(record, size + 2, ACCESS.READ);
+    if (at === 0) return FAULT;
+    const { memory } = engine;
+    const value = memory.view.getBigUint64(at, true);
+    const result = engine.loadSegmentRegister(segment, memory.view.getUint16(at + size, true));
+    if (result !== NEXT) return result;
+    const register = memory.words[(record + RECORD.a) / 4]!;
+    if (size === 2) memory.view.setUint16(register, Number(value & 0xffffn), true);
+    else memory.quads[register / 8] = BigInt.asUintN(size * 8, value);
+    return NEXT;
+  };
+}
+
 const jmpFar: Service = (engine, record) => {
   const pointer = farPointer(engine, record);
   return pointer === undefined ? FAULT : engine.farTransfer(pointer.selector, pointer.offset, undefined);
@@ -316,6 +334,11 @@ export const SERVICES: Readonly<Record<string, Service>> = {
   "jmp.far": jmpFar,
   "call.far": callFar,
   retf: retFar,
+  les: loadFar(0),
+  lss: loadFar(2),
+  lds: loadFar(3),
+  lfs: loadFar(4),
+  lgs: loadFar(5),
   enter,
   rdrand: random,
   rdseed: random,

@@ -2,4 +2,15 @@
  * What paravirt needs of Node.js: files, terminals, Debian packages through apt.
  * @packageDocumentation
  */
-export {};
+export { type Apt, type AptOptions, type AptPackage, openApt } from "./apt.ts";
+export { defaultCacheFolder } from "./cache.ts";
+export { realTimeClock } from "./clock.ts";
+export {
+  type DebianGuest,
+  type DebianGuestOptions,
+  debianGuest,
+  type GuestProgress,
+  XEN_MODULES,
+} from "./debian-guest.ts";
+export { type ByteSink, type ByteSource, fileSink, nullSink, readSource, streamSink } from "./streams.ts";
+export { LEAVE_KEY, openTerminal, type Terminal, type TerminalOptions } from "./terminal.ts";

@@ -21,22 +21,88 @@ const FEATURE_WORDS: readonly FeatureWord[] = [
   {
     leaf: 1,
     register: EDX,
-    bits: { fpu: 0, de: 2, tsc: 4, msr: 5, pae: 6, mce: 7, cx8: 8, apic: 9, mca: 14, cmov: 15, pat: 16, clflush: 19, mmx: 23, fxsr: 24, sse: 25, sse2: 26, ss: 27, ht: 28 },
+    bits: {
+      fpu: 0,
+      de: 2,
+      tsc: 4,
+      msr: 5,
+      pae: 6,
+      mce: 7,
+      cx8: 8,
+      apic: 9,
+      mca: 14,
+      cmov: 15,
+      pat: 16,
+      clflush: 19,
+      mmx: 23,
+      fxsr: 24,
+      sse: 25,
+      sse2: 26,
+      ss: 27,
+      ht: 28,
+    },
   },
   {
     leaf: 1,
     register: ECX,
-    bits: { pni: 0, pclmulqdq: 1, ssse3: 9, fma: 12, cx16: 13, sse4_1: 19, sse4_2: 20, movbe: 22, popcnt: 23, aes: 25, xsave: 26, avx: 28, f16c: 29, rdrand: 30, hypervisor: 31 },
+    bits: {
+      pni: 0,
+      pclmulqdq: 1,
+      ssse3: 9,
+      fma: 12,
+      cx16: 13,
+      sse4_1: 19,
+      sse4_2: 20,
+      movbe: 22,
+      popcnt: 23,
+      aes: 25,
+      xsave: 26,
+      avx: 28,
+      f16c: 29,
+      rdrand: 30,
+      hypervisor: 31,
+    },
   },
   {
     leaf: 7,
     register: EBX,
-    bits: { fsgsbase: 0, bmi1: 3, avx2: 5, bmi2: 8, erms: 9, rdseed: 18, adx: 19, clflushopt: 23, clwb: 24, sha_ni: 29 },
+    bits: {
+      fsgsbase: 0,
+      bmi1: 3,
+      avx2: 5,
+      bmi2: 8,
+      erms: 9,
+      rdseed: 18,
+      adx: 19,
+      clflushopt: 23,
+      clwb: 24,
+      sha_ni: 29,
+    },
   },
   {
     leaf: 0x80000001,
     register: EDX,
-    bits: { fpu: 0, de: 2, tsc: 4, msr: 5, pae: 6, mce: 7, cx8: 8, apic: 9, syscall: 11, mca: 14, cmov: 15, pat: 16, nx: 20, mmxext: 22, mmx: 23, fxsr: 24, fxsr_opt: 25, rdtscp: 27, lm: 29 },
+    bits: {
+      fpu: 0,
+      de: 2,
+      tsc: 4,
+      msr: 5,
+      pae: 6,
+      mce: 7,
+      cx8: 8,
+      apic: 9,
+      syscall: 11,
+      mca: 14,
+      cmov: 15,
+      pat: 16,
+      nx: 20,
+      mmxext: 22,
+      mmx: 23,
+      fxsr: 24,
+      fxsr_opt: 25,
+      rdtscp: 27,
+      lm: 29,
+    },
   },
   {
     leaf: 0x80000001,
@@ -48,14 +114,47 @@ const FEATURE_WORDS: readonly FeatureWord[] = [
 /** Flags that Linux shows but no CPUID bit carries. */
 const SYNTHETIC: ReadonlySet<string> = new Set(["rep_good", "nopl", "cpuid"]);
 /** Names that mean another: what compilers call a flag, and what Linux calls it. */
-const ALIASES: { readonly [name: string]: string } = { pclmul: "pclmulqdq", sha: "sha_ni", sse3: "pni", lzcnt: "abm", ssse_3: "ssse3" };
+const ALIASES: { readonly [name: string]: string } = {
+  pclmul: "pclmulqdq",
+  sha: "sha_ni",
+  sse3: "pni",
+  lzcnt: "abm",
+  ssse_3: "ssse3",
+};
 
 /**
  * Features a guest gets unless the caller names others: x86-64-v2 and what Xen 4.17 shows a PV domain beside it.
  */
 export const DEFAULT_FEATURES: readonly string[] = [
-  "fpu", "de", "tsc", "msr", "pae", "mce", "cx8", "apic", "mca", "cmov", "pat", "clflush", "mmx", "fxsr", "sse", "sse2",
-  "syscall", "nx", "lm", "rep_good", "nopl", "pni", "ssse3", "cx16", "sse4_1", "sse4_2", "popcnt", "hypervisor", "lahf_lm",
+  "fpu",
+  "de",
+  "tsc",
+  "msr",
+  "pae",
+  "mce",
+  "cx8",
+  "apic",
+  "mca",
+  "cmov",
+  "pat",
+  "clflush",
+  "mmx",
+  "fxsr",
+  "sse",
+  "sse2",
+  "syscall",
+  "nx",
+  "lm",
+  "rep_good",
+  "nopl",
+  "pni",
+  "ssse3",
+  "cx16",
+  "sse4_1",
+  "sse4_2",
+  "popcnt",
+  "hypervisor",
+  "lahf_lm",
 ];
 
 /** Which CPUID answers a machine gives its guests. */
@@ -112,13 +211,16 @@ export class CpuidPolicy {
       }
     }
     for (const name of SYNTHETIC) unknown.delete(name);
-    for (const name of unknown) throw new ParavirtError("BAD_ARGUMENT", `CPU feature "${name}" is not one a PV guest can be given`);
-    if (this.features.has("xsave")) throw new ParavirtError("UNSUPPORTED", 'CPU feature "xsave": no state layout is described for it');
+    for (const name of unknown)
+      throw new ParavirtError("BAD_ARGUMENT", `CPU feature "${name}" is not one a PV guest can be given`);
+    if (this.features.has("xsave"))
+      throw new ParavirtError("UNSUPPORTED", 'CPU feature "xsave": no state layout is described for it');
     const brand = (options.brand ?? "paravirt virtual processor").padEnd(48, "\0").slice(0, 48);
     for (let index = 0; index < 3; index++) {
       const words = new Uint32Array(4);
       for (let byte = 0; byte < 16; byte++) {
-        words[byte >> 2] = ((words[byte >> 2] as number) | (brand.charCodeAt(index * 16 + byte) << ((byte & 3) * 8))) >>> 0;
+        words[byte >> 2] =
+          ((words[byte >> 2] as number) | (brand.charCodeAt(index * 16 + byte) << ((byte & 3) * 8))) >>> 0;
       }
       this.leaves.set(0x80000002 + index, words);
     }

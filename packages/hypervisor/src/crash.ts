@@ -1,5 +1,5 @@
-import type { RememberedHypercall } from "./history.ts";
 import { guestLoad } from "./guest-memory.ts";
+import type { RememberedHypercall } from "./history.ts";
 import { hex } from "./traps.ts";
 import type { VirtualCpu } from "./virtual-cpu.ts";
 
@@ -58,23 +58,50 @@ export function captureCrash(vcpu: VirtualCpu, reason: string): CrashReport {
   };
 }
 
-const REGISTER_NAMES = ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"] as const;
+const REGISTER_NAMES = [
+  "rax",
+  "rcx",
+  "rdx",
+  "rbx",
+  "rsp",
+  "rbp",
+  "rsi",
+  "rdi",
+  "r8",
+  "r9",
+  "r10",
+  "r11",
+  "r12",
+  "r13",
+  "r14",
+  "r15",
+] as const;
 
 /** Writes a crash report as text, some forty lines. `nameOf` gives a hypercall's name. */
 export function formatCrash(report: CrashReport, nameOf: (number: number) => string): string {
   const lines: string[] = [];
   lines.push(`domain ${report.domain} vcpu ${report.vcpu} crashed: ${report.reason}`);
-  lines.push(`rip ${long(report.rip)} rflags ${hex(report.rflags)} ${report.kernelMode ? "guest kernel" : "guest user"} mode`);
+  lines.push(
+    `rip ${long(report.rip)} rflags ${hex(report.rflags)} ${report.kernelMode ? "guest kernel" : "guest user"} mode`,
+  );
   for (let at = 0; at < 16; at += 4) {
     lines.push(
-      [0, 1, 2, 3].map((n) => `${(REGISTER_NAMES[at + n] as string).padStart(3)} ${long(report.registers[at + n] as bigint)}`).join("  "),
+      [0, 1, 2, 3]
+        .map((n) => `${(REGISTER_NAMES[at + n] as string).padStart(3)} ${long(report.registers[at + n] as bigint)}`)
+        .join("  "),
     );
   }
   const [es, cs, ss, ds, fs, gs] = report.selectors.map((selector) => hex(selector));
   lines.push(`cs ${cs} ss ${ss} ds ${ds} es ${es} fs ${fs} gs ${gs}`);
   lines.push(`fs base ${long(report.fsBase)} gs base ${long(report.gsBase)} root mfn ${hex(report.root)}`);
   lines.push(report.stack.length === 0 ? "stack: not mapped" : "stack:");
-  for (let at = 0; at < report.stack.length; at += 4) lines.push(`  ${report.stack.slice(at, at + 4).map(long).join(" ")}`);
+  for (let at = 0; at < report.stack.length; at += 4)
+    lines.push(
+      `  ${report.stack
+        .slice(at, at + 4)
+        .map(long)
+        .join(" ")}`,
+    );
   lines.push(`last ${report.hypercalls.length} hypercalls:`);
   for (const call of report.hypercalls) {
     const result = call.result === undefined ? "did not return" : `= ${call.result}`;

@@ -1,6 +1,6 @@
+import { XEN_ERRNO } from "@paravirt/xen-abi";
 import { isGuestRange } from "./guest-memory.ts";
 import type { VirtualCpu } from "./virtual-cpu.ts";
-import { XEN_ERRNO } from "@paravirt/xen-abi";
 
 const CR4_DE = 8n;
 const DR6_RESERVED_ONE = 0xffff0ff0n;

@@ -1,6 +1,4 @@
-import { XEN_ERRNO } from "@paravirt/xen-abi";
-import type { Hypercall, HypercallContext } from "./hypercall.ts";
-import { hypercallTable } from "./hypercalls/index.ts";
+import type { HypercallContext } from "./hypercall.ts";
 import { REG } from "./traps.ts";
 import type { VirtualCpu } from "./virtual-cpu.ts";
 
@@ -24,7 +22,7 @@ export function dispatchHypercall(vcpu: VirtualCpu, call: HypercallContext, batc
   call.domain = vcpu.domain;
   call.batched = batched;
   call.again = false;
-  const result = perform(call, number);
+  const result = call.perform(number);
   if (call.again) {
     // As Xen's continuations: the guest issues the call once more, with what is left to do.
     regs = cpu.regs;
@@ -41,14 +39,4 @@ export function dispatchHypercall(vcpu: VirtualCpu, call: HypercallContext, batc
     regs[REG.RAX] = BigInt.asUintN(64, BigInt(result));
     history.finish(slot, result);
   }
-}
-
-/** Looks a call up, counts it and carries it out. */
-export function perform(call: HypercallContext, number: number): number | bigint | undefined {
-  const row: Hypercall | undefined = hypercallTable[number];
-  const argument = row?.operations === undefined ? -1 : (row.operationArgument ?? 0);
-  // memory_op's upper bits carry a continuation, not the operation.
-  call.domain.statistics.count(number, argument < 0 ? -1 : row?.operationMask === undefined ? call.u32(argument) : call.u32(argument) & row.operationMask);
-  if (row?.handle === undefined) return -XEN_ERRNO.ENOSYS;
-  return row.handle(call);
 }

@@ -4,11 +4,12 @@ import { SHUTDOWN, XEN_LEGACY_MAX_VCPUS } from "@paravirt/xen-abi";
 import { SHARED_INFO, VCPU_INFO } from "./abi.ts";
 import { type CrashReport, captureCrash } from "./crash.ts";
 import { EventChannels } from "./event-channels.ts";
+import type { GuestMapping } from "./grant-map.ts";
 import { GrantTable } from "./grants.ts";
-import type { Hypervisor } from "./hypervisor.ts";
 import { writeHypercallPage } from "./hypercall-page.ts";
-import { HypercallStatistics } from "./statistics.ts";
+import type { Hypervisor } from "./hypervisor.ts";
 import { writeVcpuTime, writeWallClock } from "./pv-time.ts";
+import { HypercallStatistics } from "./statistics.ts";
 import { NEVER, VirtualCpu } from "./virtual-cpu.ts";
 
 /** Most VCPUs of a PV domain (Xen's MAX_VIRT_CPUS). */
@@ -65,6 +66,9 @@ export class Domain {
   pciAddress = 0xffffffff;
   /** Page of PHYSDEVOP_pirq_eoi_gmfn, 0 for none. */
   eoiMapMfn = 0;
+  /** Grants of other domains that this one has mapped, by handle. */
+  readonly mappings: Map<number, GuestMapping> = new Map();
+  nextHandle = 0;
   /** Clock times of the two SCHEDOP_watchdog timers. */
   readonly watchdogs: [bigint, bigint] = [NEVER, NEVER];
   /** Paused by the toolstack: no VCPU runs. Domains begin paused. */
@@ -134,6 +138,13 @@ export class Domain {
     const why = this.shutdownCode ?? reason;
     this.shutdown = crash === undefined ? { reason: why } : { reason: why, crash };
     this.machine.noteShutdown(this);
+  }
+
+  /** The guest asked to be shut down; a crash it reports itself is shown like one that Xen finds. */
+  guestShutDown(vcpu: VirtualCpu, reason: number): void {
+    if (reason === SHUTDOWN.crash)
+      this.crash(vcpu, "the guest reported that it crashed (SCHEDOP_shutdown, reason crash)");
+    else this.shutDown(reason);
   }
 
   /** Crashes the domain for something Xen would crash it for. */

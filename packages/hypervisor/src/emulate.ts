@@ -149,7 +149,8 @@ function xsetbv(vcpu: VirtualCpu): boolean {
   const index = (regs[REG.RCX] as bigint) & LOW_32;
   const value = (((regs[REG.RDX] as bigint) & LOW_32) << 32n) | ((regs[REG.RAX] as bigint) & LOW_32);
   // x87 state can't be left out; AVX needs SSE.
-  if (index !== 0n || (value & 1n) === 0n || (value & ~7n) !== 0n || ((value & 4n) !== 0n && (value & 2n) === 0n)) return false;
+  if (index !== 0n || (value & 1n) === 0n || (value & ~7n) !== 0n || ((value & 4n) !== 0n && (value & 2n) === 0n))
+    return false;
   vcpu.cpu.xcr0 = value;
   return true;
 }
@@ -165,7 +166,8 @@ function moveControl(vcpu: VirtualCpu, at: Instruction): boolean {
     regs[at.registers[0] as number] = value;
     return true;
   }
-  if (first === REGISTER_CLASS.CONTROL) return writeControl(vcpu, at.registers[0] as number, regs[at.registers[1] as number] as bigint);
+  if (first === REGISTER_CLASS.CONTROL)
+    return writeControl(vcpu, at.registers[0] as number, regs[at.registers[1] as number] as bigint);
   if (second === REGISTER_CLASS.DEBUG) {
     const value = readDebug(vcpu, at.registers[1] as number);
     if (value === undefined) return false;

@@ -25,7 +25,7 @@ interface Queues {
  * (Xen's common/event_fifo.c, public/event_channel.h). The guest owns the pages, so every link is checked as it is read.
  */
 export class FifoEvents implements EventAbi {
-  readonly maxPorts = MAX_PAGES * WORDS_PER_PAGE;
+  readonly maxPorts: number = MAX_PAGES * WORDS_PER_PAGE;
   readonly domain: Domain;
   readonly pages: number[] = [];
   readonly queues: (Queues | undefined)[] = [];

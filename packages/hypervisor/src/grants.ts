@@ -79,7 +79,8 @@ export class GrantTable {
     for (let ref = 0; ref < GNTTAB_NR_RESERVED_ENTRIES; ref++) {
       const at = first + ref * (this.version === 1 ? 8 : 16);
       const flags = view.getUint16(at, true);
-      const frame = this.version === 1 ? view.getUint32(at + 4, true) : Number(view.getBigUint64(at + 8, true) & 0xffffffffn);
+      const frame =
+        this.version === 1 ? view.getUint32(at + 4, true) : Number(view.getBigUint64(at + 8, true) & 0xffffffffn);
       const type = flags & GTF.type_mask;
       // What version 1 cannot express does not survive.
       if (this.version === 2 && type !== GTF.invalid && type !== GTF.permit_access) return -XEN_ERRNO.EINVAL;
@@ -187,7 +188,16 @@ export class GrantTable {
     const inner = target.grants.acquire(next, this.domain.id, readOnly, depth + 1);
     if (typeof inner === "number") return inner;
     const { mfn, offset, length } = inner;
-    return { ref, domain: by, mfn, offset, length, readers: 0, writers: 0, through: { table: target.grants, ref: next } };
+    return {
+      ref,
+      domain: by,
+      mfn,
+      offset,
+      length,
+      readers: 0,
+      writers: 0,
+      through: { table: target.grants, ref: next },
+    };
   }
 
   /** Ends one pin of `ref` made by {@link GrantTable.acquire} with the same `readOnly`. */
@@ -279,7 +289,11 @@ class HostMapping implements GrantMapping {
  * Maps entry `ref` of `domain` for a backend that stands for domain `by` (0, dom0, when left out); a `GNTST` number
  * below 0 when the entry doesn't allow it.
  */
-export function mapGrant(domain: Domain, ref: number, options: { readonly readOnly?: boolean; readonly by?: number } = {}): GrantMapping | number {
+export function mapGrant(
+  domain: Domain,
+  ref: number,
+  options: { readonly readOnly?: boolean; readonly by?: number } = {},
+): GrantMapping | number {
   const readOnly = options.readOnly ?? false;
   const grant = domain.grants.acquire(ref, options.by ?? 0, readOnly);
   return typeof grant === "number" ? grant : new HostMapping(domain.grants, grant, readOnly);

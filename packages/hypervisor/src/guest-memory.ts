@@ -13,9 +13,7 @@ export function isGuestRange(address: bigint, length: number): boolean {
 
 /** Machine address of guest-kernel `address`, 0 when the access would fault. */
 export function guestTranslate(vcpu: VirtualCpu, address: bigint, write: boolean): number {
-  return vcpu.kernelMode
-    ? vcpu.cpu.translate(address, write)
-    : vcpu.cpu.translateIn(vcpu.kernelRoot, address, write);
+  return vcpu.kernelMode ? vcpu.cpu.translate(address, write) : vcpu.cpu.translateIn(vcpu.kernelRoot, address, write);
 }
 
 /** Copies `length` bytes at guest-kernel `address` to the start of `into`; `false` when any of them would fault. */

@@ -1,4 +1,5 @@
 import { ParavirtError } from "@paravirt/core";
+import { type Layout, type Partially, type StructName, type StructValue, XEN_ERRNO } from "@paravirt/xen-abi";
 import type { Domain } from "./domain.ts";
 import { guestLoad, guestStore } from "./guest-memory.ts";
 import type { Hypervisor } from "./hypervisor.ts";
@@ -27,7 +28,7 @@ export interface Hypercall {
   readonly note?: string;
   /** Operations by number, where an argument chooses one. */
   readonly operations?: readonly Operation[];
-  /** Argument that holds the operation: 0 unless given. */
+  /** Argument that holds the operation: 0 unless given, -1 where the handler counts operations itself. */
   readonly operationArgument?: number;
   /** Bits of that argument that are the operation; all unless given. */
   readonly operationMask?: number;
@@ -60,10 +61,22 @@ export class HypercallContext {
   /** Set by a handler that stopped halfway: the call is issued again with {@link HypercallContext.args} as they are now. */
   again = false;
 
-  constructor(machine: Hypervisor) {
+  private readonly table: readonly (Hypercall | undefined)[];
+
+  constructor(machine: Hypervisor, table: readonly (Hypercall | undefined)[]) {
     this.machine = machine;
+    this.table = table;
     this.args = new BigUint64Array(6);
     this.words = new Uint32Array(this.args.buffer);
+  }
+
+  /** Looks the call with this number up, counts it and carries it out; -ENOSYS for a number that has no handler. */
+  perform(number: number): number | bigint | undefined {
+    const row = this.table[number];
+    const argument = row?.operations === undefined ? -1 : (row.operationArgument ?? 0);
+    const operation = argument < 0 ? -1 : (this.u32(argument) & (row?.operationMask ?? 0xffffffff)) >>> 0;
+    this.domain.statistics.count(number, operation);
+    return row?.handle === undefined ? -XEN_ERRNO.ENOSYS : row.handle(this);
   }
 
   /** Low 32 bits of an argument. */
@@ -97,6 +110,17 @@ export class HypercallContext {
     return guestStore(this.vcpu, address, this.bytes, length);
   }
 
+  /** Copies and decodes one structure; `undefined` means -EFAULT. */
+  fetch<N extends StructName>(of: Layout<N, "x86_64">, address: bigint): StructValue<N> | undefined {
+    return this.load(address, of.size) ? of.read(this.view, 0) : undefined;
+  }
+
+  /** Changes fields of the structure fetched last and copies it back; `false` means -EFAULT. */
+  put<N extends StructName>(of: Layout<N, "x86_64">, address: bigint, value: Partially<StructValue<N>>): boolean {
+    of.write(this.view, 0, value);
+    return this.store(address, of.size);
+  }
+
   /** A 64-bit field of the copy as a number, as {@link HypercallContext.whole} gives it. */
   field(offset: number): number {
     const high = this.view.getUint32(offset + 4, true);
@@ -108,7 +132,8 @@ export class HypercallContext {
 export function indexTable(table: readonly Hypercall[]): readonly (Hypercall | undefined)[] {
   const byNumber: (Hypercall | undefined)[] = [];
   for (const row of table) {
-    if (byNumber[row.number] !== undefined) throw new ParavirtError("BUG", `hypercall ${row.number} is in the table twice`);
+    if (byNumber[row.number] !== undefined)
+      throw new ParavirtError("BUG", `hypercall ${row.number} is in the table twice`);
     byNumber[row.number] = row;
   }
   return byNumber;

@@ -2,19 +2,20 @@ import { type Clock, type MachineMemory, ParavirtError } from "@paravirt/core";
 import { type CpuPorts, type Engine, EXIT, type Exit, type Vcpu } from "@paravirt/cpu";
 import { createDirectPaging, type DirectPaging, type DomainMemory } from "@paravirt/paging";
 import { RUNSTATE } from "@paravirt/xen-abi";
-import { captureCrash } from "./crash.ts";
 import { type CpuidOptions, CpuidPolicy } from "./cpuid.ts";
+import { captureCrash } from "./crash.ts";
 import { readDescriptor } from "./descriptors.ts";
 import { dispatchHypercall } from "./dispatch.ts";
 import { Domain, type DomainOptions } from "./domain.ts";
 import { handleFault, handleSoftwareInterrupt } from "./faults.ts";
 import { HypercallContext } from "./hypercall.ts";
-import { tscAt, type TscScale, tscScale, writeVcpuTime } from "./pv-time.ts";
+import { hypercallTable } from "./hypercalls/index.ts";
+import { type TscScale, tscAt, tscScale, writeVcpuTime } from "./pv-time.ts";
 import { changeRunstate } from "./runstate.ts";
 import { domainDeadline, runDomainTimers, sooner } from "./timers.ts";
 import { bounceSyscall, bounceSysenter, deliverPending } from "./traps.ts";
-import { NEVER, type VirtualCpu } from "./virtual-cpu.ts";
 import { defaultVersion, type VersionStrings } from "./version.ts";
+import { NEVER, type VirtualCpu } from "./virtual-cpu.ts";
 
 /** What the hypervisor tells whoever schedules VCPUs. Calls come in the middle of hypercalls: note them, don't run anything. */
 export interface SchedulerPort {
@@ -105,8 +106,8 @@ export class Hypervisor {
     this.dummyInfoAt = this.ownFrame() * 4096;
     // Masked for ever: what is pending in the dummy is never delivered.
     this.memory.bytes[this.dummyInfoAt + 1] = 1;
-    this.call = new HypercallContext(this);
-    this.batched = new HypercallContext(this);
+    this.call = new HypercallContext(this, hypercallTable);
+    this.batched = new HypercallContext(this, hypercallTable);
     this.batched.inMulticall = true;
   }
 
@@ -168,6 +169,8 @@ export class Hypervisor {
       this.byCpu.delete(vcpu.cpu);
     }
     domain.events.reset();
+    for (const mapping of domain.mappings.values()) mapping.owner.grants.release(mapping.ref, mapping.readOnly);
+    domain.mappings.clear();
     this.domains.delete(domain.id);
     domain.grants.destroy();
     for (const vcpu of domain.vcpus) {
@@ -264,7 +267,8 @@ export class Hypervisor {
       this.log(domain.id, `BUG while domain ${domain.id} vcpu ${vcpu.id} ran: ${text}\n`);
       domain.crash(vcpu, `hypervisor error: ${error instanceof Error ? error.message : String(error)}`);
     }
-    const runstate = !domain.running || vcpu.down ? RUNSTATE.offline : vcpu.blocked ? RUNSTATE.blocked : RUNSTATE.runnable;
+    const runstate =
+      !domain.running || vcpu.down ? RUNSTATE.offline : vcpu.blocked ? RUNSTATE.blocked : RUNSTATE.runnable;
     changeRunstate(vcpu, runstate, this.clock.now());
     return vcpu.runnable ? (vcpu.yielded ? "yielded" : "budget") : stopped(vcpu);
   }

@@ -2,4 +2,17 @@
  * Xen domains, VCPUs, event channels, grant tables and hypercalls for PV guests.
  * @packageDocumentation
  */
-export {};
+
+export { type CpuidOptions, CpuidPolicy, DEFAULT_FEATURES } from "./cpuid.ts";
+export { type CrashReport, formatCrash } from "./crash.ts";
+export { DIFFERENCES, type Difference, renderHypercalls } from "./documentation.ts";
+export { Domain, type DomainOptions, type Shutdown } from "./domain.ts";
+export { type Channel, type EventAbi, EventChannels, type HostChannel, type HostListener } from "./event-channels.ts";
+export { type ActiveGrant, type GrantMapping, GrantTable, mapGrant } from "./grants.ts";
+export { HypercallHistory, type RememberedHypercall } from "./history.ts";
+export type { Hypercall, Operation, Support } from "./hypercall.ts";
+export { HYPERCALLS } from "./hypercalls/index.ts";
+export { Hypervisor, type HypervisorOptions, type SchedulerPort, type StopReason } from "./hypervisor.ts";
+export { type HypercallCount, HypercallStatistics } from "./statistics.ts";
+export { defaultVersion, type VersionStrings } from "./version.ts";
+export { type Callback, type PvStart, VirtualCpu } from "./virtual-cpu.ts";

@@ -1,4 +1,4 @@
-import { VECTOR, isCanonical } from "./traps.ts";
+import { isCanonical, VECTOR } from "./traps.ts";
 import type { VirtualCpu } from "./virtual-cpu.ts";
 
 /** MSR numbers that a PV guest of Xen 4.17 may meet. */
@@ -80,7 +80,9 @@ export function readMsr(vcpu: VirtualCpu, msr: number): bigint | undefined {
 }
 
 function isPmu(msr: number): boolean {
-  return (msr >= MSR.K7_EVNTSEL0 && msr <= MSR.K7_PERFCTR3) || (msr >= MSR.FAM15H_EVNTSEL0 && msr <= MSR.FAM15H_PERFCTR5);
+  return (
+    (msr >= MSR.K7_EVNTSEL0 && msr <= MSR.K7_PERFCTR3) || (msr >= MSR.FAM15H_EVNTSEL0 && msr <= MSR.FAM15H_PERFCTR5)
+  );
 }
 
 /** Carries out WRMSR in guest-kernel mode; `false` where Xen raises #GP. */

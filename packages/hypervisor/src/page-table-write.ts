@@ -18,7 +18,8 @@ const savedRegisters = new BigUint64Array(16);
  */
 export function emulatePageTableWrite(vcpu: VirtualCpu, address: bigint, errorCode: number): boolean {
   const { cpu, domain } = vcpu;
-  if (!vcpu.kernelMode || (errorCode & (PF_PRESENT | PF_WRITE | PF_RESERVED | PF_FETCH)) !== (PF_PRESENT | PF_WRITE)) return false;
+  if (!vcpu.kernelMode || (errorCode & (PF_PRESENT | PF_WRITE | PF_RESERVED | PF_FETCH)) !== (PF_PRESENT | PF_WRITE))
+    return false;
   if ((domain.vmAssist & (1 << VMASST.writable_pagetables)) === 0) return false;
   const { machine } = domain;
   const readable = cpu.translate(address, false);

@@ -41,7 +41,9 @@ export class HypercallStatistics {
       for (let operation = 0; operation < 64; operation++) {
         const count = this.operations[number * 64 + operation] as number;
         if (count === 0) continue;
-        const name = row?.operations?.find((candidate) => candidate.number === operation)?.name ?? `op ${operation === 63 ? "63 and above" : operation}`;
+        const name =
+          row?.operations?.find((candidate) => candidate.number === operation)?.name ??
+          `op ${operation === 63 ? "63 and above" : operation}`;
         operations[name] = count;
       }
       const name = row?.name ?? `hypercall ${number}`;

@@ -1,4 +1,4 @@
-import { VIRQ } from "@paravirt/xen-abi";
+import { SHUTDOWN, VIRQ } from "@paravirt/xen-abi";
 import type { Domain } from "./domain.ts";
 import { NEVER, type VirtualCpu } from "./virtual-cpu.ts";
 
@@ -6,6 +6,7 @@ import { NEVER, type VirtualCpu } from "./virtual-cpu.ts";
 export function domainDeadline(domain: Domain): bigint {
   let earliest = NEVER;
   if (!domain.running) return earliest;
+  for (const deadline of domain.watchdogs) earliest = sooner(earliest, deadline);
   for (const vcpu of domain.vcpus) {
     if (vcpu.down) continue;
     earliest = sooner(earliest, vcpu.singleshot);
@@ -31,6 +32,10 @@ function periodicDeadline(vcpu: VirtualCpu): bigint {
 /** Fires the timers of `domain` that are due at `now`. */
 export function runDomainTimers(domain: Domain, now: bigint): void {
   if (!domain.running) return;
+  if (domain.watchdogs.some((deadline) => deadline !== NEVER && deadline <= now)) {
+    domain.shutDown(SHUTDOWN.watchdog);
+    return;
+  }
   for (const vcpu of domain.vcpus) {
     if (vcpu.down) continue;
     if (vcpu.singleshot !== NEVER && vcpu.singleshot <= now) {

@@ -5,12 +5,48 @@ import { guestLoad, guestStore } from "./guest-memory.ts";
 import type { Callback, VirtualCpu } from "./virtual-cpu.ts";
 
 /** Register numbers in {@link @paravirt/cpu!Vcpu.regs}. */
-export const REG = { RAX: 0, RCX: 1, RDX: 2, RBX: 3, RSP: 4, RBP: 5, RSI: 6, RDI: 7, R8: 8, R9: 9, R10: 10, R11: 11 } as const;
+export const REG = {
+  RAX: 0,
+  RCX: 1,
+  RDX: 2,
+  RBX: 3,
+  RSP: 4,
+  RBP: 5,
+  RSI: 6,
+  RDI: 7,
+  R8: 8,
+  R9: 9,
+  R10: 10,
+  R11: 11,
+} as const;
 
 /** Exception vectors. */
-export const VECTOR = { DB: 1, NMI: 2, BP: 3, OF: 4, UD: 6, NM: 7, DF: 8, TS: 10, NP: 11, SS: 12, GP: 13, PF: 14, AC: 17 } as const;
+export const VECTOR = {
+  DB: 1,
+  NMI: 2,
+  BP: 3,
+  OF: 4,
+  UD: 6,
+  NM: 7,
+  DF: 8,
+  TS: 10,
+  NP: 11,
+  SS: 12,
+  GP: 13,
+  PF: 14,
+  AC: 17,
+} as const;
 
-const RFLAGS = { TF: 0x100n, IF: 0x200n, DF: 0x400n, IOPL: 0x3000n, NT: 0x4000n, RF: 0x10000n, VM: 0x20000n, AC: 0x40000n } as const;
+const RFLAGS = {
+  TF: 0x100n,
+  IF: 0x200n,
+  DF: 0x400n,
+  IOPL: 0x3000n,
+  NT: 0x4000n,
+  RF: 0x10000n,
+  VM: 0x20000n,
+  AC: 0x40000n,
+} as const;
 /** Cleared on every entry into the guest's kernel. */
 const CLEARED_ON_ENTRY = RFLAGS.AC | RFLAGS.VM | RFLAGS.RF | RFLAGS.NT | RFLAGS.TF;
 const LOW_32 = 0xffffffffn;
@@ -123,7 +159,10 @@ export function injectPageFault(vcpu: VirtualCpu, address: bigint, errorCode: nu
   vcpu.domain.machine.memory.view.setBigUint64(vcpu.infoAt + VCPU_INFO.cr2, address, true);
   const code = vcpu.kernelMode ? errorCode & ~PF_USER : errorCode | PF_USER;
   if (vcpu.trapAddress[VECTOR.PF] === 0n) {
-    vcpu.domain.crash(vcpu, `page fault at ${hex(address)}, error code ${hex(code)}, and the guest registered no handler`);
+    vcpu.domain.crash(
+      vcpu,
+      `page fault at ${hex(address)}, error code ${hex(code)}, and the guest registered no handler`,
+    );
     return;
   }
   injectTrap(vcpu, VECTOR.PF, code);
@@ -195,7 +234,7 @@ export function iret(vcpu: VirtualCpu): void {
   cpu.rflags = rflags;
   regs[REG.RSP] = iretFrame[7] as bigint;
   regs[REG.RAX] = iretFrame[0] as bigint;
-  if ((flags & VGCF_IN_SYSCALL) === 0) {
+  if ((flags & VGCF_IN_SYSCALL) === 0n) {
     regs[REG.R11] = iretFrame[1] as bigint;
     regs[REG.RCX] = iretFrame[2] as bigint;
   } else {
@@ -217,7 +256,8 @@ export function iret(vcpu: VirtualCpu): void {
     if (code !== undefined && isLoadableCode(code)) {
       cpu.mode = isLongMode(code) ? 64 : 32;
       const stackSegment = readDescriptor(vcpu, ss);
-      if (stackSegment !== undefined && isLoadableStack(stackSegment) && (cpu.mode === 32 || isCanonical(cpu.rip))) return;
+      if (stackSegment !== undefined && isLoadableStack(stackSegment) && (cpu.mode === 32 || isCanonical(cpu.rip)))
+        return;
     }
   }
   // The processor's own iretq would have faulted here: Xen calls the failsafe callback from the state returned to.

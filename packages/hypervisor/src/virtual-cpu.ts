@@ -1,3 +1,4 @@
+import { ParavirtError } from "@paravirt/core";
 import type { Vcpu } from "@paravirt/cpu";
 import type { AddressSpaceRoots, MmuextCaller } from "@paravirt/paging";
 import { FLAT, NR_VIRQS, RUNSTATE, XEN_ERRNO } from "@paravirt/xen-abi";
@@ -10,6 +11,18 @@ import { HypercallHistory } from "./history.ts";
 export interface Callback {
   address: bigint;
   masksEvents: boolean;
+}
+
+/** Where a PV kernel begins (public/arch-x86/xen.h, "start of day"). */
+export interface PvStart {
+  /** RIP: the image's entry. */
+  readonly entry: bigint;
+  /** RSP: the top of the boot stack. */
+  readonly stack: bigint;
+  /** RSI: linear address of start_info. */
+  readonly startInfo: bigint;
+  /** MFN of the top-level page table, pinned already. */
+  readonly root: number;
 }
 
 /** No deadline: a timer that isn't set. */
@@ -152,6 +165,29 @@ export class VirtualCpu {
     this.debug[7] = DR7_DEFAULT;
     this.otherGsBase = 0n;
     this.kernelMode = true;
+  }
+
+  /**
+   * Puts the first VCPU where Xen starts a 64-bit PV kernel, and brings it up; the domain still has to be unpaused.
+   * Throws `ParavirtError` (`BAD_ARGUMENT`) when `root` is not a top-level table that paging accepts.
+   */
+  startPv(state: PvStart): void {
+    const { domain, cpu } = this;
+    this.resetRegisters();
+    const status = domain.machine.paging.setKernelRoot(domain.memory, this.roots, state.root);
+    if (status !== 0) {
+      throw new ParavirtError(
+        "BAD_ARGUMENT",
+        `frame ${state.root} is not a top-level page table of domain ${domain.id}: errno ${-status}`,
+      );
+    }
+    this.loadRoot();
+    cpu.rip = state.entry;
+    cpu.regs[6] = state.startInfo;
+    cpu.regs[4] = state.stack;
+    this.initialised = true;
+    this.down = false;
+    domain.machine.noteRunnable(this);
   }
 
   /** Whether it could run now. */

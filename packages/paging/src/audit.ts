@@ -4,6 +4,7 @@ import { isTable, isXenSlot } from "./validate.ts";
 
 /** A reference that someone outside of the page tables keeps to a frame: a root, a GDT page, a backend's view. */
 export interface FrameHolder {
+  /** The frame. */
   readonly mfn: number;
   /** A type reference is kept too. */
   readonly typed: boolean;

@@ -18,12 +18,12 @@ export function validDescriptor(words: Uint32Array): boolean {
   const high = words[1]!;
   // One that isn't present faults whenever it is used.
   if ((high & PRESENT) === 0) return true;
-  const fixed = high | (3 << DPL_SHIFT);
-  if ((high & CODE_OR_DATA) !== 0 || (high & TYPE) === 0) {
-    // Type 0 without CODE_OR_DATA is the second half of a call gate.
-    words[1] = fixed;
+  if ((high & CODE_OR_DATA) !== 0) {
+    words[1] = high | (3 << DPL_SHIFT);
     return true;
   }
+  // Type 0 is the second half of a 64-bit call gate: harmless.
+  if ((high & TYPE) === 0) return true;
   if ((high & TYPE) !== CALL_GATE) return false;
   const selector = low >>> 16;
   const mayTarget = selector >>> 3 < FIRST_RESERVED_GDT_ENTRY || (selector & 4) !== 0 || selector === FLAT.KERNEL_CS;

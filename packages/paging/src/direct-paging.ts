@@ -50,7 +50,7 @@ export interface DirectPagingOptions {
   /**
    * What `MMUEXT_TLB_FLUSH_*`, `MMUEXT_INVLPG_*` and the flush flags of `update_va_mapping` do. `"exact"` (default):
    * nothing, since every change of an entry has already dropped what was cached from it. `"full"`: they reach the
-   * {@link @paravirt/core!TlbPort} as asked, for engines that cache without regard to frames, and to look for bugs.
+   * {@link DirectPagingOptions.tlb} as asked, for engines that cache without regard to frames, and to look for bugs.
    */
   readonly guestFlushes?: "exact" | "full";
 }
@@ -79,22 +79,28 @@ export interface BatchResult {
 export interface FrameInfo {
   /** Domain id of the owner, 0x7fff for nobody. */
   readonly owner: number;
+  /** References of any kind; 0 for a free frame. */
   readonly references: number;
+  /** What it is used for, or was when nobody relies on it. */
   readonly type: PageType;
+  /** References that rely on the type. */
   readonly typeReferences: number;
 }
 
 /** What `XENMEM_machphys_mapping` answers. */
 export interface MachphysMapping {
+  /** Linear address of the M2P map. */
   readonly start: bigint;
+  /** End of the linear range kept for it, exclusive. */
   readonly end: bigint;
+  /** Last frame that has an entry. */
   readonly maxMfn: number;
 }
 
 /**
  * Xen's direct paging for 64-bit PV domains: who owns each machine frame, what it is used for, and every operation
  * that changes a guest's page tables, checked. Methods named after a hypercall answer 0 or a negative `XEN_ERRNO`
- * whatever numbers a guest passes; the others throw {@link @paravirt/core!ParavirtError} for a caller's mistake.
+ * whatever numbers a guest passes; the others throw `ParavirtError` for a caller's mistake.
  */
 export interface DirectPaging {
   /** Starts the accounting of a domain with no memory. @throws ParavirtError `BAD_ARGUMENT` when the id is taken or reserved. */

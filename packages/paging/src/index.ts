@@ -17,7 +17,13 @@ export type { ForeignMapping } from "./foreign.ts";
 export type { AddressSpaceRoots, MmuextCaller } from "./mmuext.ts";
 export { entryHigh, entryLow, entryMfn, isCanonical, PTE, TABLE_ENTRIES, tableIndex, XEN_L4_SLOTS } from "./pte.ts";
 export { type DomainMemory, PAGE_TYPE, type PageType } from "./state.ts";
-export { countTables, createTableBuilder, type TableBuilder, type TableBuilderOptions } from "./table-builder.ts";
+export {
+  countTables,
+  createTableBuilder,
+  type TableBuilder,
+  type TableBuilderOptions,
+  type TableCount,
+} from "./table-builder.ts";
 export {
   PAGE_FAULT,
   type PagingFormat,

@@ -19,6 +19,7 @@ export interface MutableRoots extends AddressSpaceRoots {
 
 /** What `mmuext_op` needs of the VCPU that issues it. */
 export interface MmuextCaller {
+  /** The VCPU's domain. */
   readonly domain: DomainMemory;
   /** From {@link DirectPaging.createRoots}; after the call the hypervisor loads {@link AddressSpaceRoots.kernel}. */
   readonly roots: AddressSpaceRoots;
@@ -154,8 +155,9 @@ export function mmuextOne(
       if (!own) return -XEN_ERRNO.EPERM;
       const entries = Number(second & 0xffff_ffffn);
       // 0xffff800000000000 to 0xffff87ffffffffff is Xen's, and the lower hole is not canonical.
-      if ((first & 0xfffn) !== 0n || entries > 8192 || !isGuestAddress(first)) return -XEN_ERRNO.EINVAL;
-      caller.setLdt(first, entries);
+      const base = entries === 0 ? 0n : first;
+      if ((base & 0xfffn) !== 0n || entries > 8192 || !isGuestAddress(base)) return -XEN_ERRNO.EINVAL;
+      caller.setLdt(base, entries);
       return 0;
     }
     case MMUEXT.CLEAR_PAGE:

@@ -1,5 +1,5 @@
 /**
- * Bits of a page-table entry, common to all x86 formats; {@link PTE.NX} and the bits from 52 exist only in 64-bit
+ * Bits of a page-table entry, common to all x86 formats; NX and the bits from 52 exist only in 64-bit
  * entries and are given as bits of the entry's *upper* 32-bit word (Intel SDM 3A 4.5, AMD APM 2 5.3).
  */
 export const PTE = {
@@ -37,7 +37,12 @@ export const PTE = {
 export const TABLE_ENTRIES = 512;
 
 /** Lowest and highest L4 slot that belong to Xen in every PV address space (public/arch-x86/xen-x86_64.h). */
-export const XEN_L4_SLOTS = { FIRST: 256, LAST: 271 } as const;
+export const XEN_L4_SLOTS = {
+  /** Shows the M2P table. */
+  FIRST: 256,
+  /** Empty here, as all after the first. */
+  LAST: 271,
+} as const;
 
 /** Index into the table of `level` (1 to 4) that the 64-bit formats use for linear `address`. */
 export function tableIndex(level: number, address: bigint): number {

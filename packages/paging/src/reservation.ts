@@ -1,3 +1,4 @@
+import { ParavirtError } from "@paravirt/core";
 import { XEN_ERRNO } from "@paravirt/xen-abi";
 import { allocateFrames, allocateXenFrame, putPage, setMachineToPhys } from "./frames.ts";
 import { unpin } from "./mmuext.ts";
@@ -86,6 +87,9 @@ export function shareXenFrame(s: PagingState, domain: OwnedDomain, writable: boo
 
 /** Gives up Xen's own hold on a frame from {@link shareXenFrame}; it is free once the guest unmaps it. */
 export function unshareXenFrame(s: PagingState, mfn: number): void {
+  if ((s.flags[mfn]! & FRAME.XEN_HEAP) === 0 || (s.flags[mfn]! & FRAME.ALLOCATED) === 0) {
+    throw new ParavirtError("BAD_ARGUMENT", `frame ${mfn} is no page that Xen shares`);
+  }
   s.flags[mfn]! &= ~FRAME.ALLOCATED;
   putPageType(s, mfn);
   putPage(s, mfn);

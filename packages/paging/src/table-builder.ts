@@ -7,6 +7,7 @@ const TABLE_FLAGS = PTE.PRESENT | PTE.WRITABLE | PTE.USER | PTE.ACCESSED | PTE.D
 
 /** What {@link createTableBuilder} needs. */
 export interface TableBuilderOptions {
+  /** Where the tables are written. */
   readonly memory: MachineMemory;
   /** MFN of the zeroed frame that becomes the L4. */
   readonly root: number;
@@ -66,11 +67,18 @@ export function createTableBuilder(options: TableBuilderOptions): TableBuilder {
   };
 }
 
+/** Tables by level, without the one L4. */
+export interface TableCount {
+  /** Level 3 tables. */
+  readonly l3: number;
+  /** Level 2 tables. */
+  readonly l2: number;
+  /** Level 1 tables. */
+  readonly l1: number;
+}
+
 /** How many tables of each level map the linear range from `from` to `to` (exclusive), without the L4 itself. */
-export function countTables(
-  from: bigint,
-  to: bigint,
-): { readonly l3: number; readonly l2: number; readonly l1: number } {
+export function countTables(from: bigint, to: bigint): TableCount {
   if (to <= from) return { l3: 0, l2: 0, l1: 0 };
   const spanned = (shift: bigint): number => Number(((to - 1n) >> shift) - (from >> shift)) + 1;
   return { l3: spanned(39n), l2: spanned(30n), l1: spanned(21n) };

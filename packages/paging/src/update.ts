@@ -97,7 +97,7 @@ export function updateTable(
   high: number,
   preserveAccessed: boolean,
 ): number {
-  if (isXenSlot(level, at)) return -XEN_ERRNO.EPERM;
+  if (isXenSlot(level, at)) return -XEN_ERRNO.EINVAL;
   const { words } = s;
   const table = at >>> 10;
   const oldLow = words[at]!;
@@ -117,7 +117,9 @@ export function updateTable(
   words[at + 1] = high;
   s.guard.written(table);
   if ((oldLow & PTE.PRESENT) === 0) return 0;
-  const lost = (oldLow & ~low & (PTE.PRESENT | PTE.WRITABLE)) !== 0 || (high & ~oldHigh & PTE.HIGH_NX) !== 0;
+  // A and D count too: through a linear page table this entry can have been a leaf.
+  const lostBits = oldLow & ~words[at]! & (PTE.PRESENT | PTE.WRITABLE | PTE.ACCESSED | PTE.DIRTY);
+  const lost = lostBits !== 0 || (high & ~oldHigh & PTE.HIGH_NX) !== 0;
   const moved = ((low ^ oldLow) & 0xffff_f000) !== 0 || ((high ^ oldHigh) & REFERENCE_HIGH) !== 0;
   if (lost || moved) dropStaleTable(s, level, table, entryMfn(oldLow, oldHigh));
   if (!sameReferences) putTableEntry(s, at, oldLow, oldHigh);

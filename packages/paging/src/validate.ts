@@ -130,7 +130,8 @@ export function countForeign(s: PagingState, domain: number, mfn: number, writab
   if (after < 0) bug(`foreign mappings of frame ${mfn} by domain ${domain} would be negative`);
   if (after === 0) s.foreign.delete(key);
   else s.foreign.set(key, after);
-  if (by < 0 && (after === 0 || (writable && after < FOREIGN_WRITE))) s.guard.forget(mfn);
+  // By frame, whatever was dropped by address: it is the right to reach the frame that ends here.
+  if (by < 0) s.guard.forget(mfn);
 }
 
 /** Whether live L1 entries of `domain` map the foreign frame `mfn` for such an access. */

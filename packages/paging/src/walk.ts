@@ -29,6 +29,7 @@ export interface WalkAccess {
 
 /** A translation. */
 export interface WalkHit {
+  /** Tells it from a {@link WalkFault}. */
   readonly ok: true;
   /** Physical address of the byte asked for. */
   readonly physical: number;
@@ -38,18 +39,23 @@ export interface WalkHit {
   readonly level: number;
   /** Physical address of that entry. */
   readonly entryAddress: number;
-  /** Rights of all levels together. */
+  /** All levels allow writes. */
   readonly writable: boolean;
+  /** All levels allow CPL 3. */
   readonly user: boolean;
+  /** No level forbids fetches. */
   readonly executable: boolean;
-  /** G, A and D of the leaf entry. */
+  /** G of the leaf entry. */
   readonly global: boolean;
+  /** A of the leaf entry. */
   readonly accessed: boolean;
+  /** D of the leaf entry. */
   readonly dirty: boolean;
 }
 
 /** A page fault. */
 export interface WalkFault {
+  /** Tells it from a {@link WalkHit}. */
   readonly ok: false;
   /** Error code of the #PF: P 1, W 2, U 4, RSVD 8, I 16 (SDM 3A 4.7). */
   readonly errorCode: number;
@@ -66,7 +72,18 @@ interface Entry {
 }
 
 /** Error-code bits of a page fault (SDM 3A 4.7). */
-export const PAGE_FAULT = { PRESENT: 1, WRITE: 2, USER: 4, RESERVED: 8, FETCH: 16 } as const;
+export const PAGE_FAULT = {
+  /** The entry was present: rights were lacking, or a reserved bit was set. */
+  PRESENT: 1,
+  /** The access was a write. */
+  WRITE: 2,
+  /** The access came from CPL 3. */
+  USER: 4,
+  /** A reserved bit was set in an entry. */
+  RESERVED: 8,
+  /** The access was an instruction fetch. */
+  FETCH: 16,
+} as const;
 
 /**
  * Translates linear `address` as the processor would, changing nothing (A and D bits stay as they are).

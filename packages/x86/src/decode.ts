@@ -1,17 +1,5 @@
-import { BASE_RIP, type Instruction, INVALID, NO_REGISTER, OPERAND, PREFIX, REGISTER_CLASS } from "./instruction.ts";
-import {
-  CELLS,
-  DISPATCH,
-  ROW,
-  ROW_FLAGS,
-  ROW_OPERANDS,
-  SELECT,
-  SHAPES,
-  SLOTS,
-  VARIANT_MNEMONIC,
-  VARIANT_SIZE,
-  VARIANTS,
-} from "./table/compile.ts";
+import { BASE_RIP, type Instruction, INVALID, NO_REGISTER, PREFIX, REGISTER_CLASS } from "./instruction.ts";
+import { CELLS, DISPATCH, INFO, INFO_TABLE, ROW, SELECT, VARIANTS } from "./table/compile.ts";
 import { FROM } from "./table/operand.ts";
 
 /** The mode that code is decoded for: the processor's default operand and address size. */
@@ -53,6 +41,10 @@ const SEGMENT_FS = 4;
 /** Register number that an 8-bit register field without REX names, and whether it is a high byte, is decided here. */
 const HIGH_BYTE_FIRST = 4;
 
+// 90 is NOP only without REX.B (SDM 2B, XCHG); the table has both rows there.
+const NOP_ROW = CELLS[DISPATCH[0x90]! >> 8]!;
+const XCHG_ROW = CELLS[DISPATCH[0x91]! >> 8]!;
+
 const window = new Uint8Array(WINDOW);
 
 /**
@@ -84,6 +76,13 @@ function fail(into: Instruction, mode: number, used: number, available: number):
   into.operandCount = 0;
   into.prefixes = 0;
   return 0;
+}
+
+/** Whether register `number` of a segment, control or debug register operand exists. */
+function exists(registerClass: number, number: number, flags: number): boolean {
+  if (registerClass === REGISTER_CLASS.SEGMENT) return number <= 5 && (number !== 1 || (flags & ROW.NO_CS) === 0);
+  if (registerClass === REGISTER_CLASS.CONTROL) return number === 0 || (number >= 2 && number <= 4) || number === 8;
+  return number <= 7;
 }
 
 function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mode, into: Instruction): number {
@@ -129,6 +128,9 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
         const number = byte >= 0x64 ? byte - 0x60 : (byte >> 3) & 3;
         // In 64-bit mode ES, CS, SS and DS prefixes are ignored, also as to an earlier FS or GS.
         if (!long || number >= SEGMENT_FS) segment = number;
+        prefixes &= ~(PREFIX.CS | PREFIX.DS);
+        if (byte === 0x2e) prefixes |= PREFIX.CS;
+        else if (byte === 0x3e) prefixes |= PREFIX.DS;
       }
     }
     byte = code[++at]!;
@@ -180,6 +182,7 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
     l = (payload >> 2) & 1;
     slot = (payload & 3) === 0 ? 0 : payload & 3;
     prefixes |= PREFIX.VEX;
+    if (l) prefixes |= PREFIX.VEX_L;
     if (w) prefixes |= PREFIX.REX_W;
     place = ((4 + map) << 8) | opcode;
   } else place = opcode;
@@ -211,7 +214,8 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
     return fail(into, mode, at - start + (modrmSelects ? 1 : 0), available);
   }
   if (row === NOP_ROW && rex & 1) row = XCHG_ROW;
-  const flags = ROW_FLAGS[row]!;
+  let info = row * (VARIANTS * INFO.LENGTH);
+  const flags = INFO_TABLE[info]!;
 
   // Operand size: 0 is 16, 1 is 32, 2 is 64 bits.
   let sizeIndex: number;
@@ -220,6 +224,7 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
     sizeIndex = w && long ? 2 : 1;
     variant = (sizeIndex - 1) | (l << 1);
     if (vvvv !== 0 && (flags & ROW.VVVV) === 0) return fail(into, mode, at - start + 1, available);
+    if (!long) vvvv &= 7;
   } else {
     const eats66 = (flags & (ROW.EATS_66 | ROW.OPSIZE_TOO)) === ROW.EATS_66;
     const small = (prefixes & PREFIX.OPERAND_SIZE) !== 0 && !eats66;
@@ -231,8 +236,12 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
     variant = sizeIndex;
     if (flags & (ROW.EATS_66 | ROW.EATS_F3 | ROW.EATS_F2)) {
       if (eats66) prefixes &= ~PREFIX.OPERAND_SIZE;
-      else if (flags & ROW.EATS_F3) prefixes &= ~PREFIX.REP;
-      else if (flags & ROW.EATS_F2) prefixes &= ~PREFIX.REPNE;
+      else if (flags & ROW.EATS_F3) {
+        prefixes &= ~PREFIX.REP;
+        if (flags & ROW.NO_66 && prefixes & PREFIX.OPERAND_SIZE)
+          return fail(into, mode, at - start + 1, available);
+      }
+      if (flags & ROW.EATS_F2) prefixes &= ~PREFIX.REPNE;
     }
   }
 
@@ -316,154 +325,111 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
   if (prefixes & PREFIX.LOCK && (register || (flags & ROW.LOCKABLE) === 0))
     return fail(into, mode, at - start, available);
 
+  // SDM 2C, VPGATHERDD: index, mask and destination must be three registers.
+  if (flags & ROW.VSIB && (index === reg || index === vvvv || reg === vvvv))
+    return fail(into, mode, at - start, available);
+
+  info += variant * INFO.LENGTH;
+  let classes = INFO_TABLE[info + INFO.CLASSES]!;
+  let registers = INFO_TABLE[info + INFO.REGISTERS]!;
+  if (flags & (ROW.REG_LOW3 | ROW.RM_LOW3 | ROW.REG_CHECKED)) {
+    if (flags & ROW.REG_LOW3) reg &= 7;
+    if (flags & ROW.RM_LOW3) rm &= 7;
+    if (flags & ROW.REG_CHECKED && !exists(INFO_TABLE[info + INFO.REG_CLASS]!, reg, flags))
+      return fail(into, mode, at - start, available);
+  }
+  if (rex === 0 && flags & (ROW.REG_BYTE | ROW.RM_BYTE | ROW.OPCODE_BYTE)) {
+    // The class after GPR8 is that of the high bytes.
+    if (flags & ROW.REG_BYTE && reg >= HIGH_BYTE_FIRST) {
+      reg -= HIGH_BYTE_FIRST;
+      classes += INFO_TABLE[info + INFO.REG_SLOT]!;
+    }
+    if (flags & ROW.RM_BYTE && register && rm >= HIGH_BYTE_FIRST) {
+      rm -= HIGH_BYTE_FIRST;
+      classes += INFO_TABLE[info + INFO.RM_SLOT]!;
+    }
+    if (flags & ROW.OPCODE_BYTE && (opcode & 7) >= HIGH_BYTE_FIRST) {
+      registers -= HIGH_BYTE_FIRST * INFO_TABLE[info + INFO.OPCODE_SLOT]!;
+      classes += INFO_TABLE[info + INFO.OPCODE_SLOT]!;
+    }
+  }
+  registers += Math.imul(reg, INFO_TABLE[info + INFO.REG_SLOT]!);
+  const words = into.words;
+  if (register) {
+    registers += Math.imul(rm, INFO_TABLE[info + INFO.RM_SLOT]!);
+    words[0] = INFO_TABLE[info + INFO.KINDS_REGISTER]!;
+  } else words[0] = INFO_TABLE[info + INFO.KINDS_MEMORY]!;
+  if (vex) registers += Math.imul(vvvv, INFO_TABLE[info + INFO.VVVV_SLOT]!);
+  else registers += Math.imul((opcode & 7) | ((rex & 1) << 3), INFO_TABLE[info + INFO.OPCODE_SLOT]!);
+
   let immediate = 0;
   let immediateHigh = 0;
   let immediate2 = 0;
   let immediateOffset = 0;
   let displacementHigh = displacement >> 31;
-  const count = ROW_OPERANDS[row]!;
-  const shapes = (row * VARIANTS + variant) * SLOTS;
-  const operandKinds = into.kinds;
-  const classes = into.classes;
-  const registers = into.registers;
-  const sizes = into.sizes;
-  for (let operand = 0; operand < count; operand++) {
-    const shape = SHAPES[shapes + operand]!;
-    const size = shape >>> 13;
-    let registerClass = (shape >> 5) & 15;
-    let number = 0;
-    let operandKind: number = OPERAND.REGISTER;
-    switch (shape & 31) {
-      case FROM.REG:
-        number = reg;
-        break;
-      case FROM.REG8:
-        number = reg;
-        if (rex === 0 && number >= HIGH_BYTE_FIRST) {
-          number -= HIGH_BYTE_FIRST;
-          registerClass = REGISTER_CLASS.GPR8_HIGH;
-        }
-        break;
-      case FROM.REG_LOW3:
-        number = reg & 7;
-        break;
-      case FROM.RM:
-        if (register) number = rm;
-        else operandKind = OPERAND.MEMORY;
-        break;
-      case FROM.RM8:
-        if (!register) operandKind = OPERAND.MEMORY;
-        else {
-          number = rm;
-          if (rex === 0 && number >= HIGH_BYTE_FIRST) {
-            number -= HIGH_BYTE_FIRST;
-            registerClass = REGISTER_CLASS.GPR8_HIGH;
-          }
-        }
-        break;
-      case FROM.RM_LOW3:
-        if (register) number = rm & 7;
-        else operandKind = OPERAND.MEMORY;
-        break;
-      case FROM.OPCODE:
-        number = (opcode & 7) | ((rex & 1) << 3);
-        break;
-      case FROM.OPCODE8:
-        number = (opcode & 7) | ((rex & 1) << 3);
-        if (rex === 0 && number >= HIGH_BYTE_FIRST) {
-          number -= HIGH_BYTE_FIRST;
-          registerClass = REGISTER_CLASS.GPR8_HIGH;
-        }
-        break;
-      case FROM.FIXED:
-        number = (shape >> 9) & 15;
-        break;
-      case FROM.VVVV:
-        number = long ? vvvv : vvvv & 7;
-        break;
-      case FROM.IS4:
-        immediateOffset = at;
-        immediate = code[at++]!;
-        number = long ? immediate >> 4 : (immediate >> 4) & 7;
-        break;
+  const following = INFO_TABLE[info + INFO.IMMEDIATE]!;
+  if (following !== FROM.NONE) {
+    immediateOffset = at;
+    switch (following) {
       case FROM.IMM8_SIGNED:
-        operandKind = OPERAND.IMMEDIATE;
-        immediateOffset = at;
+      case FROM.REL8:
         immediate = (code[at++]! << 24) >> 24;
         immediateHigh = immediate >> 31;
         break;
+      case FROM.IMM32:
+      case FROM.REL32:
+        immediate = code[at]! | (code[at + 1]! << 8) | (code[at + 2]! << 16) | (code[at + 3]! << 24);
+        immediateHigh = immediate >> 31;
+        at += 4;
+        break;
       case FROM.IMM8:
-        operandKind = OPERAND.IMMEDIATE;
-        immediateOffset = at;
         immediate = code[at++]!;
         break;
       case FROM.IMM16_SIGNED:
-        operandKind = OPERAND.IMMEDIATE;
-        immediateOffset = at;
+      case FROM.REL16:
         immediate = ((code[at]! | (code[at + 1]! << 8)) << 16) >> 16;
         immediateHigh = immediate >> 31;
         at += 2;
         break;
       case FROM.IMM16:
-        operandKind = OPERAND.IMMEDIATE;
-        immediateOffset = at;
         immediate = code[at]! | (code[at + 1]! << 8);
         at += 2;
         break;
-      case FROM.IMM32:
-        operandKind = OPERAND.IMMEDIATE;
-        immediateOffset = at;
-        immediate = code[at]! | (code[at + 1]! << 8) | (code[at + 2]! << 16) | (code[at + 3]! << 24);
-        immediateHigh = immediate >> 31;
-        at += 4;
-        break;
       case FROM.IMM64:
-        operandKind = OPERAND.IMMEDIATE;
-        immediateOffset = at;
         immediate = code[at]! | (code[at + 1]! << 8) | (code[at + 2]! << 16) | (code[at + 3]! << 24);
         immediateHigh = code[at + 4]! | (code[at + 5]! << 8) | (code[at + 6]! << 16) | (code[at + 7]! << 24);
         at += 8;
         break;
-      case FROM.IMM8_SECOND:
-        operandKind = OPERAND.IMMEDIATE2;
-        immediate2 = code[at++]!;
+      case FROM.IMM16_IMM8:
+        immediate = code[at]! | (code[at + 1]! << 8);
+        immediate2 = code[at + 2]!;
+        at += 3;
         break;
-      case FROM.REL8:
-        operandKind = OPERAND.RELATIVE;
-        immediateOffset = at;
-        immediate = (code[at++]! << 24) >> 24;
-        immediateHigh = immediate >> 31;
-        break;
-      case FROM.REL16:
-        operandKind = OPERAND.RELATIVE;
-        immediateOffset = at;
-        immediate = ((code[at]! | (code[at + 1]! << 8)) << 16) >> 16;
-        immediateHigh = immediate >> 31;
+      case FROM.IMM8_IMM8:
+        immediate = code[at]!;
+        immediate2 = code[at + 1]!;
         at += 2;
         break;
-      case FROM.REL32:
-        operandKind = OPERAND.RELATIVE;
-        immediateOffset = at;
-        immediate = code[at]! | (code[at + 1]! << 8) | (code[at + 2]! << 16) | (code[at + 3]! << 24);
-        immediateHigh = immediate >> 31;
-        at += 4;
+      case FROM.IS4:
+        immediate = code[at++]!;
+        registers += Math.imul(long ? immediate >> 4 : (immediate >> 4) & 7, INFO_TABLE[info + INFO.OPCODE_SLOT]!);
         break;
       case FROM.FAR16:
-        operandKind = OPERAND.FAR;
-        immediateOffset = at;
         immediate = code[at]! | (code[at + 1]! << 8);
         immediate2 = code[at + 2]! | (code[at + 3]! << 8);
         at += 4;
         break;
       case FROM.FAR32:
-        operandKind = OPERAND.FAR;
-        immediateOffset = at;
         immediate = code[at]! | (code[at + 1]! << 8) | (code[at + 2]! << 16) | (code[at + 3]! << 24);
         immediate2 = code[at + 4]! | (code[at + 5]! << 8);
         at += 6;
         break;
+      case FROM.XLAT:
+        immediateOffset = 0;
+        base = 3;
+        break;
       case FROM.MOFFS:
-        operandKind = OPERAND.MEMORY;
+        immediateOffset = 0;
         displacementOffset = at;
         displacement = code[at]! | (code[at + 1]! << 8);
         if (addressIndex === 0) {
@@ -480,44 +446,22 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
           }
         }
         break;
-      case FROM.SOURCE:
-        operandKind = OPERAND.STRING_SOURCE;
-        break;
-      case FROM.DESTINATION:
-        operandKind = OPERAND.STRING_DESTINATION;
-        break;
-      case FROM.ONE:
-        operandKind = OPERAND.ONE;
-        break;
-      case FROM.SEGMENT:
-        number = reg & 7;
-        if (number > 5 || (number === 1 && flags & ROW.NO_CS)) return fail(into, mode, at - start, available);
-        break;
-      case FROM.CONTROL:
-        number = reg;
-        if (number > 8 || number === 1 || (number > 4 && number < 8)) return fail(into, mode, at - start, available);
-        break;
-      case FROM.DEBUG:
-        number = reg;
-        if (number > 7) return fail(into, mode, at - start, available);
-        break;
     }
-    operandKinds[operand] = operandKind;
-    classes[operand] = registerClass;
-    registers[operand] = number;
-    sizes[operand] = size;
   }
+  words[1] = classes;
+  words[2] = registers;
+  words[4] = INFO_TABLE[info + INFO.SIZES]!;
+  words[5] = INFO_TABLE[info + INFO.SIZES_HIGH]!;
 
   const length = at - start;
   if (length > available || length > MAX_LENGTH) return fail(into, mode, length, available);
-  const variantAt = row * VARIANTS + variant;
   const condition = flags & ROW.CONDITIONAL ? opcode & 15 : 0;
   into.length = length;
   into.invalid = INVALID.VALID;
   into.mode = mode;
   into.row = row;
-  into.mnemonic = VARIANT_MNEMONIC[variantAt]! + condition;
-  into.operandSize = VARIANT_SIZE[variantAt]!;
+  into.mnemonic = INFO_TABLE[info + INFO.MNEMONIC]! + condition;
+  into.operandSize = INFO_TABLE[info + INFO.SIZE]!;
   into.addressSize = 2 << addressIndex;
   into.prefixes = prefixes;
   into.condition = condition;
@@ -533,10 +477,6 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
   into.opcodeOffset = opcodeOffset;
   into.displacementOffset = displacementOffset === 0 ? 0 : displacementOffset - start;
   into.immediateOffset = immediateOffset === 0 ? 0 : immediateOffset - start;
-  into.operandCount = count;
+  into.operandCount = INFO_TABLE[info + INFO.COUNT]!;
   return length;
 }
-
-// 90 is NOP only without REX.B (SDM 2B, XCHG); the table has both rows there.
-const NOP_ROW = CELLS[DISPATCH[0x90]! >> 8]!;
-const XCHG_ROW = CELLS[DISPATCH[0x91]! >> 8]!;

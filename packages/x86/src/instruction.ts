@@ -57,6 +57,12 @@ export const PREFIX = {
   REX_W: 64,
   VEX: 128,
   SEGMENT_OVERRIDE: 256,
+  /** The last segment prefix was CS (2E): on a conditional branch the hint "not taken". */
+  CS: 512,
+  /** The last segment prefix was DS (3E): the hint "taken", and NOTRACK on an indirect branch. */
+  DS: 1024,
+  /** VEX.L: 256-bit vectors. */
+  VEX_L: 2048,
 } as const;
 
 /** `base` and `index` when there is none, and `base` for RIP-relative addressing. */
@@ -120,11 +126,29 @@ export class Instruction {
   displacementOffset = 0;
   immediateOffset = 0;
   operandCount = 0;
-  /** {@link OPERAND} value of each operand. */
-  readonly kinds: Uint8Array = new Uint8Array(5);
+  /** {@link OPERAND} value of each operand; {@link OPERAND.NONE} past the last. */
+  readonly kinds: Uint8Array;
   /** {@link REGISTER_CLASS} of register operands. */
-  readonly classes: Uint8Array = new Uint8Array(5);
-  readonly registers: Uint8Array = new Uint8Array(5);
-  /** Operand sizes in bytes (10 for m80, 512 for FXSAVE …; 0 where memory has no size, as for LEA). */
-  readonly sizes: Uint16Array = new Uint16Array(5);
+  readonly classes: Uint8Array;
+  /** Number of register operands in their class. */
+  readonly registers: Uint8Array;
+  /**
+   * Operand sizes in bytes (10 for m80, 512 for FXSAVE …; 0 where memory has no size, as for LEA). For a register the
+   * part that takes part: 1 for the source of MOVZX r32, r8, 4 for that of ADDSS.
+   */
+  readonly sizes: Uint16Array;
+  /**
+   * The four arrays above as six 32-bit words, which the decoder fills: kinds, classes, registers, a spare, sizes.
+   * @internal
+   */
+  readonly words: Int32Array;
+
+  constructor() {
+    const buffer = new ArrayBuffer(24);
+    this.words = new Int32Array(buffer);
+    this.kinds = new Uint8Array(buffer, 0, 4);
+    this.classes = new Uint8Array(buffer, 4, 4);
+    this.registers = new Uint8Array(buffer, 8, 4);
+    this.sizes = new Uint16Array(buffer, 16, 4);
+  }
 }

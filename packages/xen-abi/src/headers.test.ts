@@ -37,6 +37,11 @@ const HEADERS = [
   "io/blkif.h",
   "io/netif.h",
   "io/protocols.h",
+  "io/fbif.h",
+  "io/kbdif.h",
+  "io/pciif.h",
+  "io/9pfs.h",
+  "hvm/hvm_vcpu.h",
 ];
 
 // xenctrl.h needs a C library for the target, which a plain Debian lacks for 32 bits: only its e820entry is taken.
@@ -47,6 +52,7 @@ function preamble(): string {
   return [
     "#include <stdint.h>",
     "#include <stddef.h>",
+    "void *memcpy(void *, const void *, size_t);", // used by io/ring.h's inline functions
     "#define __XEN_TOOLS__ 1", // the tools' numbers of memory_op
     "#include <xen/xen-compat.h>",
     "#define __XEN_INTERFACE_VERSION__ __XEN_LATEST_INTERFACE_VERSION__",
@@ -170,6 +176,9 @@ const GROUPS: Readonly<Record<string, Group>> = {
   BLKIF_OP: { c: "BLKIF_OP_" },
   BLKIF_RSP: { c: "BLKIF_RSP_" },
   VDISK: { c: "VDISK_" },
+  XENFB_TYPE: { c: "XENFB_TYPE_" },
+  XENKBD_TYPE: { c: "XENKBD_TYPE_" },
+  XENKBD_MT_EV: { c: "XENKBD_MT_EV_" },
   NETTXF: { c: "NETTXF_" },
   NETRXF: { c: "NETRXF_" },
   NETIF_RSP: { c: "NETIF_RSP_" },
@@ -279,7 +288,7 @@ describe.each(ABIS)("in %s, as gcc reads libxen-dev,", (target) => {
     const known = new Set<string>(structNames(target));
     // Of dom0, the toolstack and device models, or private to one end of a ring: no PV guest passes them.
     const others =
-      /^(xenpf_|xen_hvm_(?!param|evtchn)|mem_sharing|xen_mem_(paging|access|sharing)|xen_reserved_device|xenctl_|xen_processor|xen_p[cst]t|xen_psd|xen_power|xen_platform_op|xen_arch_domainconfig|xen_cpuid_leaf|xen_msr_entry|xsd_errors|t_rec|t_buf|t_info|xen_add_to_physmap_batch_extra|.*_(front|back)_ring$)/;
+      /^(xenpf_|xen_hvm_(?!param|evtchn)|mem_sharing|xen_mem_(paging|access|sharing)|xen_reserved_device|xenctl_|xen_processor|xen_p[cst]t|xen_psd|xen_power|xen_platform_op|xen_arch_domainconfig|xen_cpuid_leaf|xen_msr_entry|xsd_errors|t_rec|t_buf|t_info|xen_add_to_physmap_batch_extra|.*_(front|back)_ring$|xen_9pfs_data$)/;
     expect(declared.filter((name) => !known.has(name) && !others.test(name))).toEqual([]);
   });
 

@@ -39,6 +39,20 @@ export {
   XEN_NETIF_MAX_TX_SIZE,
   XEN_NETIF_NR_SLOTS_MIN,
 } from "./device-constants.ts";
+export {
+  XENFB_IN_RING_OFFS,
+  XENFB_IN_RING_SIZE,
+  XENFB_OUT_RING_OFFS,
+  XENFB_OUT_RING_SIZE,
+  XENFB_TYPE,
+  XENKBD_IN_EVENT_SIZE,
+  XENKBD_IN_RING_OFFS,
+  XENKBD_IN_RING_SIZE,
+  XENKBD_MT_EV,
+  XENKBD_OUT_RING_OFFS,
+  XENKBD_OUT_RING_SIZE,
+  XENKBD_TYPE,
+} from "./display-constants.ts";
 export { XEN_ERRNO } from "./errno.ts";
 export { BIND_PIRQ__WILL_SHARE, EVTCHN_FIFO, EVTCHNSTAT } from "./event-constants.ts";
 export {
@@ -73,13 +87,16 @@ export {
 export { describeFields, type FieldDescription, type Layout, layout, type StructValue, structNames } from "./layout.ts";
 export type {
   Abi,
+  AbiExpression,
   FieldNames,
   FieldTable,
   Partially,
-  RecordExpression,
+  PresentFields,
   ScalarType,
   ScalarValues,
+  StructExpression,
   TypeExpression,
+  UnionExpression,
   ValueOf,
 } from "./layout-types.ts";
 export {

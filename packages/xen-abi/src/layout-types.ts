@@ -27,20 +27,39 @@ export interface FieldTable {
   readonly [field: string]: TypeExpression;
 }
 
-/** A C structure or union, written in place. */
-export type RecordExpression = { readonly struct: FieldTable; readonly packed?: true } | { readonly union: FieldTable };
+/** A C structure, written in place. */
+export interface StructExpression<F = FieldTable> {
+  /** Its fields, in order. */
+  readonly struct: F;
+  /** Fields follow each other without padding: GCC's `__attribute__((packed))`. */
+  readonly packed?: true;
+}
+
+/** A C union, written in place. */
+export interface UnionExpression<F = FieldTable> {
+  /** Its members. */
+  readonly union: F;
+}
+
+/** A type that differs between the ABIs; one that is missing does not have the field. */
+export interface AbiExpression {
+  /** The type for 64-bit guests. */
+  readonly x86_64?: TypeExpression;
+  /** The type for 32-bit guests. */
+  readonly x86_32?: TypeExpression;
+}
 
 /**
  * How a table writes a field's type: a scalar, the name of another table, an array `[element, count]`
- * (`["char", n]` is text that ends at its first NUL), a nested structure or union, or one type for each ABI,
- * where an ABI that is missing does not have the field.
+ * (`["char", n]` is text that ends at its first NUL), a nested structure or union, or one type for each ABI.
  */
 export type TypeExpression =
   | ScalarType
   | string
   | readonly [TypeExpression, number]
-  | RecordExpression
-  | { readonly x86_64?: TypeExpression; readonly x86_32?: TypeExpression };
+  | StructExpression
+  | UnionExpression
+  | AbiExpression;
 
 /** What each {@link ScalarType} becomes in TypeScript: `number` where it fits in 32 bits or counts frames, else `bigint`. */
 export interface ScalarValues {
@@ -70,9 +89,9 @@ export interface ScalarValues {
   frame64: number;
 }
 
-/** Removes the fields that an ABI does not have. */
-type PresentFields<F, A extends Abi> = {
-  [K in keyof F as F[K] extends { readonly x86_32: unknown } | { readonly x86_64: unknown }
+/** The fields `F` of a structure without those that ABI `A` does not have. */
+export type PresentFields<F, A extends Abi> = {
+  [K in keyof F as F[K] extends Record<"x86_32", unknown> | Record<"x86_64", unknown>
     ? A extends keyof F[K]
       ? K
       : never
@@ -90,9 +109,9 @@ export type ValueOf<T, A extends Abi, S> = T extends keyof ScalarValues
         ? Uint8Array
         : T extends readonly [infer E, number]
           ? ValueOf<E, A, S>[]
-          : T extends { readonly struct: infer F }
+          : T extends StructExpression<infer F>
             ? { -readonly [K in keyof PresentFields<F, A>]: ValueOf<PresentFields<F, A>[K], A, S> }
-            : T extends { readonly union: infer F }
+            : T extends UnionExpression<infer F>
               ? { -readonly [K in keyof PresentFields<F, A>]: ValueOf<PresentFields<F, A>[K], A, S> }
               : A extends keyof T
                 ? ValueOf<T[A], A, S>
@@ -106,7 +125,7 @@ export type Partially<T> = T extends Uint8Array | string | number | bigint
     : { readonly [K in keyof T]?: Partially<T[K]> };
 
 /** The names of the fields of a type expression in ABI `A`. */
-export type FieldNames<T, A extends Abi> = T extends { readonly struct: infer F } | { readonly union: infer F }
+export type FieldNames<T, A extends Abi> = T extends StructExpression<infer F> | UnionExpression<infer F>
   ? keyof PresentFields<F, A> & string
   : A extends keyof T
     ? FieldNames<T[A], A>

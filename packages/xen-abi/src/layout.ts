@@ -1,5 +1,14 @@
 import { ParavirtError } from "@paravirt/core";
-import type { Abi, FieldNames, FieldTable, Partially, ScalarType, TypeExpression, ValueOf } from "./layout-types.ts";
+import type {
+  Abi,
+  AbiExpression,
+  FieldNames,
+  FieldTable,
+  Partially,
+  ScalarType,
+  TypeExpression,
+  ValueOf,
+} from "./layout-types.ts";
 import { type ScalarCodec, scalarCodecs } from "./scalar-codecs.ts";
 import { STRUCTS, type StructName, type StructTable } from "./structs.ts";
 
@@ -87,7 +96,7 @@ function settle(expression: TypeExpression, abi: Abi): Node | undefined {
   if (isArray(expression)) return settleArray(expression[0], expression[1], abi);
   if ("struct" in expression) return settleRecord(expression.struct as FieldTable, abi, false, "packed" in expression);
   if ("union" in expression) return settleRecord(expression.union as FieldTable, abi, true, false);
-  const own = (expression as { readonly [K in Abi]?: TypeExpression })[abi];
+  const own = (expression as AbiExpression)[abi];
   return own === undefined ? undefined : settle(own, abi);
 }
 

@@ -1,10 +1,14 @@
 import type { TypeExpression } from "./layout-types.ts";
 import { callStructs, eventStructs, physdevStructs } from "./structs-calls.ts";
 import { hvmStructs, ioStructs } from "./structs-io.ts";
+import { moreIoStructs } from "./structs-io-more.ts";
 import { grantStructs, memoryStructs } from "./structs-memory.ts";
 import { xenStructs } from "./structs-xen.ts";
 
-/** The types of all structures that this package knows, by C tag. */
+/**
+ * The tables of all structures that this package knows, by C tag.
+ * @hidden
+ */
 export type StructTable = typeof xenStructs &
   typeof callStructs &
   typeof eventStructs &
@@ -12,6 +16,7 @@ export type StructTable = typeof xenStructs &
   typeof memoryStructs &
   typeof grantStructs &
   typeof ioStructs &
+  typeof moreIoStructs &
   typeof hvmStructs;
 
 /** The C tag of a structure that this package knows, without the word `struct`: `"start_info"`. */
@@ -25,6 +30,7 @@ const all: StructTable = {
   ...memoryStructs,
   ...grantStructs,
   ...ioStructs,
+  ...moreIoStructs,
   ...hvmStructs,
 };
 

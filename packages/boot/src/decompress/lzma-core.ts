@@ -84,7 +84,8 @@ export interface LzmaProgress {
 
 /**
  * Decodes one range-coded run from `source[sourceAt..]` into `out[outAt..outEnd)`.
- * The dictionary is `out[dictionaryStart..]` itself. Stops at `outEnd`, at an end marker, or throws `BAD_IMAGE`.
+ * The dictionary is `out[dictionaryStart..]` itself. Stops at `outEnd`, at an end marker, or throws `BAD_IMAGE`; with
+ * `open`, a match that runs past `outEnd` stops it too.
  */
 export function decodeLzmaChunk(
   s: LzmaState,
@@ -96,6 +97,7 @@ export function decodeLzmaChunk(
   outEnd: number,
   dictionaryStart: number,
   positionBase: number,
+  open = false,
 ): LzmaProgress {
   if (sourceEnd - sourceStart < 5) throw corrupt("LZMA", `a run of ${sourceEnd - sourceStart} bytes, needs 5`);
   if (source[sourceStart] !== 0) throw corrupt("LZMA", `a run starts with byte ${source[sourceStart]}, not 0`);
@@ -461,7 +463,13 @@ export function decodeLzmaChunk(
     if (rep0 < 0 || rep0 >= outAt - dictionaryStart) {
       throw corrupt("LZMA", "a distance before the start of the data");
     }
-    if (length > outEnd - outAt) throw corrupt("LZMA", "a match past the end of its run");
+    if (length > outEnd - outAt) {
+      if (open) {
+        outAt = outEnd;
+        break;
+      }
+      throw corrupt("LZMA", "a match past the end of its run");
+    }
     let from = outAt - rep0 - 1;
     const to = outAt + length;
     if (rep0 >= length && length > 48) {

@@ -1,6 +1,11 @@
 import { ParavirtError } from "@paravirt/core";
 import { corrupt } from "./errors.ts";
+import { unbzip2 } from "./bzip2.ts";
+import { gunzip } from "./inflate.ts";
+import { unlz4 } from "./lz4.ts";
+import { unlzma } from "./lzma.ts";
 import { isXz, unxz } from "./xz.ts";
+import { unzstd } from "./zstd.ts";
 
 /** The compression formats that are known by their first bytes; `lzo` is recognised to be refused by name. */
 export type Compression = "gzip" | "xz" | "zstd" | "lz4" | "lzma" | "bzip2" | "lzo";
@@ -43,6 +48,21 @@ export function unpack(bytes: Uint8Array, options: UnpackOptions): Uint8Array {
   switch (format) {
     case "xz":
       out = unxz(body, limit);
+      break;
+    case "gzip":
+      out = gunzip(body, limit);
+      break;
+    case "zstd":
+      out = unzstd(body, limit, size);
+      break;
+    case "lz4":
+      out = unlz4(body, limit, size);
+      break;
+    case "lzma":
+      out = unlzma(body, limit, size);
+      break;
+    case "bzip2":
+      out = unbzip2(body, limit, size);
       break;
     case undefined:
       throw new ParavirtError("UNSUPPORTED", "data of unknown compression");

@@ -125,7 +125,10 @@ export function decodeXzBlock(source: Uint8Array, block: XzBlock, out: Uint8Arra
       continue;
     }
     const name = `0x${id.value.toString(16)}`;
-    throw new ParavirtError("UNSUPPORTED", `xz filter ${name} in place ${i + 1} of ${filters}; x86 then LZMA2 are known`);
+    throw new ParavirtError(
+      "UNSUPPORTED",
+      `xz filter ${name} in place ${i + 1} of ${filters}; x86 then LZMA2 are known`,
+    );
   }
   const checkSize = CHECK_SIZES[block.check]!;
   const dataEnd = start + block.unpaddedSize - checkSize;

@@ -102,8 +102,6 @@ function bitScan(name: "bsf" | "bsr"): Definition {
         if (name === "bsf") e.get(value).op("i64_ctz");
         else e.i64(63).get(value).op("i64_clz").op("i64_sub");
       });
-      e.else();
-      if (size === 4) destination!.store(4, () => destination!.unsigned(4));
       e.end();
       e.release("i64", value, zero);
     },

@@ -108,8 +108,6 @@ const cmpxchg: Definition = {
     e.get(difference).op("i64_eqz").if();
     destination!.store(size, () => source!.unsigned(size));
     e.else();
-    // The destination is written back unchanged on hardware; a 32-bit register is then zero-extended.
-    if (shape.memory < 0) destination!.store(size, () => e.get(b));
     rax.store(size, () => e.get(b));
     e.end();
     e.release("i64", a, b, difference);
@@ -194,21 +192,23 @@ export function popValue(c: Lowering, size: Size): { value: number; stack: numbe
   return { value, stack };
 }
 
-const push: Definition = {
-  name: "push",
-  shapes: ["v2", "v4", "v8", "m2", "m4", "m8"],
-  hot: ["v8", "m8"],
-  access: "r",
-  emit(c, [source], shape) {
-    const size = shape.sizes[0] as Size;
-    const { e } = c;
-    const value = e.temporary("i64");
-    source!.unsigned(size);
-    e.set(value);
-    pushValue(c, size, () => e.get(value));
-    e.release("i64", value);
-  },
-};
+function push(name: string, shapes: readonly string[], hot: readonly string[], immediateSize?: Size): Definition {
+  return {
+    name,
+    shapes,
+    hot,
+    access: "r",
+    emit(c, [source], shape) {
+      const size = immediateSize ?? (shape.sizes[0] as Size);
+      const { e } = c;
+      const value = e.temporary("i64");
+      source!.unsigned(size);
+      e.set(value);
+      pushValue(c, size, () => e.get(value));
+      e.release("i64", value);
+    },
+  };
+}
 
 /** POP: the address of a memory destination is computed after RSP has moved (SDM 2B, POP). */
 const pop: Definition = {
@@ -251,7 +251,7 @@ function popMemory(size: 2 | 4 | 8): Definition {
   };
 }
 
-function leave(size: 4 | 8): Definition {
+function leave(size: 2 | 4 | 8): Definition {
   return {
     name: `leave.${size}`,
     shapes: [""],
@@ -263,9 +263,9 @@ function leave(size: 4 | 8): Definition {
       c.register(RBP).unsigned(8);
       e.set(stack);
       const host = c.translate(stack, size, ACCESS.READ);
-      e.get(host).mem(size === 8 ? "i64_load" : "i64_load32_u").set(value);
+      e.get(host).mem(size === 8 ? "i64_load" : size === 4 ? "i64_load32_u" : "i64_load16_u").set(value);
       c.register(RSP).store(8, () => e.get(stack).i64(size).op("i64_add"));
-      c.register(RBP).store(8, () => e.get(value));
+      c.register(RBP).store(size, () => e.get(value));
       e.release("i64", value, stack);
     },
   };
@@ -350,11 +350,15 @@ export const moveDefinitions: readonly Definition[] = [
   cmpxchg,
   compareExchangeWide(4),
   compareExchangeWide(8),
-  push,
+  push("push", ["r2", "r4", "r8", "m2", "m4", "m8"], ["r8", "m8"]),
+  push("push.immediate.2", ["i"], [], 2),
+  push("push.immediate.4", ["i"], [], 4),
+  push("push.immediate.8", ["i"], ["i"], 8),
   pop,
   popMemory(2),
   popMemory(4),
   popMemory(8),
+  leave(2),
   leave(4),
   leave(8),
   bswap,

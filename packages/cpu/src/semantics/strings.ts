@@ -125,6 +125,7 @@ function repeat(c: Lowering, body: () => number): void {
   e.end().end();
   restart(c);
   e.end();
+  c.reachable();
   e.release("i32", chunks);
 }
 
@@ -287,6 +288,7 @@ function repeatWhile(c: Lowering, body: () => void, zero: boolean): void {
   e.end();
   restart(c);
   e.end();
+  c.reachable();
   e.release("i32", left);
 }
 

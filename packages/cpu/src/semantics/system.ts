@@ -48,7 +48,7 @@ const PRIVILEGED = [
 ];
 
 /** These don't exist for this processor at CPL 3. */
-const ABSENT = ["ud0", "ud1", "ud2", "vmcall", "vmmcall", "monitor", "mwait", "invalid"];
+const ABSENT = ["ud0", "ud1", "ud2", "vmcall", "vmmcall", "monitor", "mwait", "getsec", "clac", "stac", "invalid"];
 
 /** Executed by the functions of the same names in services. */
 const SERVICES = [
@@ -69,7 +69,11 @@ const SERVICES = [
   "jmp.far",
   "call.far",
   "retf",
-  "load.far",
+  "les",
+  "lds",
+  "lss",
+  "lfs",
+  "lgs",
   "enter",
   "rdrand",
   "rdseed",

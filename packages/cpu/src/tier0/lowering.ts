@@ -1,4 +1,5 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
+import type { Helper, HelperFunctions } from "../helpers.ts";
 import { ACCESS, ENGINE, REASON, RECORD, STATE, STATUS, TLB } from "../layout.ts";
 import { Flags, type Lowering, type Place, type Size, StateAccess, zeroExtend } from "../lowering.ts";
 
@@ -72,9 +73,11 @@ abstract class RecordLowering implements Lowering {
   readonly flags: Flags;
   /** Whether control already left the handler on every path. */
   ended = false;
+  private readonly helpers: HelperFunctions;
 
-  constructor(e: CodeEmitter) {
+  constructor(e: CodeEmitter, helpers: HelperFunctions) {
     this.e = e;
+    this.helpers = helpers;
     this.state = new StateAccess(e);
     this.flags = new Flags(e, this.state);
   }
@@ -90,6 +93,14 @@ abstract class RecordLowering implements Lowering {
   abstract effectiveAddress(withSegment: boolean): void;
   abstract wrap(): void;
   abstract uncount(): void;
+
+  reachable(): void {
+    this.ended = false;
+  }
+
+  call(helper: Helper): void {
+    this.e.call(this.helpers.indexOf(helper));
+  }
 
   /** The register or immediate operand in slot 0, 1 or 2 of the record. */
   slot(index: number): Place {
@@ -162,8 +173,8 @@ abstract class RecordLowering implements Lowering {
 export class HotLowering extends RecordLowering {
   protected readonly record: number;
   private readonly frame: LoopFrame;
-  constructor(e: CodeEmitter, frame: LoopFrame) {
-    super(e);
+  constructor(e: CodeEmitter, helpers: HelperFunctions, frame: LoopFrame) {
+    super(e, helpers);
     this.frame = frame;
     this.record = frame.record;
   }
@@ -255,8 +266,8 @@ export class ColdLowering extends RecordLowering {
   /** The record is the function's parameter. */
   protected readonly record = 0;
   private readonly functions: ColdFunctions;
-  constructor(e: CodeEmitter, functions: ColdFunctions) {
-    super(e);
+  constructor(e: CodeEmitter, helpers: HelperFunctions, functions: ColdFunctions) {
+    super(e, helpers);
     this.functions = functions;
   }
 

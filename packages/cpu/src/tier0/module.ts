@@ -1,4 +1,5 @@
 import { CodeEmitter, ModuleBuilder } from "@paravirt/wasm-emit";
+import { HelperFunctions } from "../helpers.ts";
 import { ACCESS, CODE_TABLE_BYTES, ENGINE, REASON, RECORD, STATE, STATUS, TLB } from "../layout.ts";
 import { Flags, type Place, StateAccess } from "../lowering.ts";
 import type { Handler, HandlerTable } from "./handlers.ts";
@@ -37,9 +38,10 @@ export function buildTier0(table: HandlerTable, memoryPages: number): Uint8Array
   const functions = table.handlers.map(() => module.declare(recordToStatus));
   module.setTable(functions);
 
+  const helpers = new HelperFunctions(module);
   const e = new CodeEmitter(1 << 17);
   e.begin(["i32"]);
-  emitMainLoop(e, table, cold);
+  emitMainLoop(e, table, helpers, cold);
   module.define(run, e);
 
   e.begin(["i32"]);
@@ -55,7 +57,7 @@ export function buildTier0(table: HandlerTable, memoryPages: number): Uint8Array
   module.define(translate, e);
 
   e.begin(["i32"]);
-  new ColdLowering(e, { translate }).effectiveAddress(true);
+  new ColdLowering(e, helpers, { translate }).effectiveAddress(true);
   module.define(operandAddress, e);
 
   e.begin([]);
@@ -68,9 +70,10 @@ export function buildTier0(table: HandlerTable, memoryPages: number): Uint8Array
 
   table.handlers.forEach((handler, index) => {
     e.begin(["i32"]);
-    emitCold(new ColdLowering(e, { translate }), handler);
+    emitCold(new ColdLowering(e, helpers, { translate }), handler);
     module.define(functions[index]!, e);
   });
+  helpers.define(e);
   return module.toBytes();
 }
 
@@ -143,7 +146,7 @@ function emitColdDispatch(e: CodeEmitter, type: number): void {
   e.i32(STATUS.EXIT);
 }
 
-function emitMainLoop(e: CodeEmitter, table: HandlerTable, coldDispatch: number): void {
+function emitMainLoop(e: CodeEmitter, table: HandlerTable, helpers: HelperFunctions, coldDispatch: number): void {
   const state = new StateAccess(e);
   const record = 0;
   const budget = e.local("i32");
@@ -169,7 +172,7 @@ function emitMainLoop(e: CodeEmitter, table: HandlerTable, coldDispatch: number)
   e.brTable([cold, ...labels], cold);
   hot.forEach((handler) => {
     e.end();
-    const c = new HotLowering(e, frame);
+    const c = new HotLowering(e, helpers, frame);
     handler.definition.emit(c, places(c, handler), handler.shape);
     if (!c.ended) c.next();
     e.release("i32", ...c.owned);

@@ -70,6 +70,7 @@ export function semanticName(instruction: Instruction): string {
   const memory = instruction.kinds[0] === OPERAND.MEMORY;
   if (instruction.kinds[0] === OPERAND.FAR || row.operands[0] === "Mp") return `${name}.far`;
   if (name === "call" && instruction.kinds[0] === OPERAND.RELATIVE && instruction.mode !== 64) return `call.${instruction.operandSize}`;
+  if (name === "push" && instruction.kinds[0] === OPERAND.IMMEDIATE) return `push.immediate.${instruction.operandSize}`;
   if (name === "pop" && memory) return `pop.memory.${instruction.sizes[0]}`;
   if (BIT_TESTS.has(name) && memory && instruction.kinds[1] === OPERAND.REGISTER) return `${name}.string`;
   const segment = hasClass(instruction, REGISTER_CLASS.SEGMENT);

@@ -44,7 +44,7 @@ export function emitWalker(e: CodeEmitter): void {
   e.get(address).i64(16).op("i64_shl").i64(16).op("i64_shr_s").get(address).op("i64_ne").if();
   state.set32(ENGINE.faultVector, () => e.i32(GENERAL_PROTECTION));
   state.set32(ENGINE.faultError, () => e.i32(0));
-  leave(WALK.FAULT, REASON.FAULT);
+  leave(WALK.FAULT, REASON.NON_CANONICAL);
   e.end();
 
   state.get32(ENGINE.root);

@@ -1,6 +1,7 @@
 /** The opcode table compiled into flat typed arrays that the decoder walks. Happens once, when the module loads. */
+import { OPERAND } from "../instruction.ts";
 import { GENERAL } from "./general.ts";
-import { operandShape } from "./operand.ts";
+import { FROM, type OperandShape, operandShape } from "./operand.ts";
 import { type OpcodeRow, parseRows } from "./parse.ts";
 import { SSE } from "./sse.ts";
 import { SYSTEM } from "./system.ts";
@@ -13,7 +14,7 @@ export const OPCODES: readonly OpcodeRow[] = parseRows(`ff ff | (bad) | |\n${GEN
 /** Condition codes in opcode order. */
 export const CONDITIONS: readonly string[] = "o no b ae e ne be a s ns p np l ge le g".split(" ");
 
-/** Bits of a row's word in {@link ROW_FLAGS}. */
+/** Bits of a row's word {@link INFO.FLAGS}. */
 export const ROW = {
   MODRM: 1,
   LOCKABLE: 2,
@@ -27,11 +28,53 @@ export const ROW = {
   EATS_F3: 64,
   EATS_F2: 128,
   CONDITIONAL: 256,
+  /** VEX.vvvv names an operand. */
   VVVV: 512,
   VSIB: 1024,
-  NO_CS: 2048,
   /** 66 belongs to the opcode and yet selects the operand size. */
-  OPSIZE_TOO: 8192,
+  OPSIZE_TOO: 2048,
+  /** ModRM.reg names a register of a file of eight: REX.R does not count. */
+  REG_LOW3: 4096,
+  RM_LOW3: 8192,
+  /** 8-bit registers, in ModRM.reg, ModRM.rm, the opcode: without REX 4 to 7 are AH CH DH BH. */
+  REG_BYTE: 16384,
+  RM_BYTE: 32768,
+  OPCODE_BYTE: 65536,
+  /** Not every register number in ModRM.reg exists: {@link INFO.REG_CLASS} tells the class. */
+  REG_CHECKED: 131072,
+  /** MOV to CS does not exist. */
+  NO_CS: 262144,
+  /** 66 beside the mandatory F3 makes it undefined. */
+  NO_66: 524288,
+} as const;
+
+/** Columns of {@link INFO_TABLE}, a record for each variant of each row. */
+export const INFO = {
+  FLAGS: 0,
+  /** `Instruction.kinds` of four operands, a byte each, when ModRM.rm is memory. */
+  KINDS_MEMORY: 1,
+  /** The same when ModRM.rm is a register. */
+  KINDS_REGISTER: 2,
+  CLASSES: 3,
+  SIZES: 4,
+  /** Sizes of the third and fourth operand. */
+  SIZES_HIGH: 5,
+  /** `Instruction.registers` where they are fixed. */
+  REGISTERS: 6,
+  /** 1, 1 << 8, 1 << 16 or 1 << 24 for the operand slot that ModRM.reg fills; 0 for none. */
+  REG_SLOT: 7,
+  RM_SLOT: 8,
+  VVVV_SLOT: 9,
+  /** Slot of the opcode's register; for VEX rows of the one in the immediate. */
+  OPCODE_SLOT: 10,
+  /** A {@link FROM} value: which immediates follow. */
+  IMMEDIATE: 11,
+  COUNT: 12,
+  SIZE: 13,
+  MNEMONIC: 14,
+  REG_CLASS: 15,
+  /** Length of a record. */
+  LENGTH: 16,
 } as const;
 
 /** Bits of a cell of {@link DISPATCH}: what else than the opcode selects the row. */
@@ -51,20 +94,10 @@ export const SELECT = {
 export const DISPATCH: Int32Array = new Int32Array(8 * 256);
 /** Row numbers; 0 where there is no instruction. */
 export const CELLS: Uint16Array = new Uint16Array(16384);
-/** {@link ROW} bits of each row. */
-export const ROW_FLAGS: Int32Array = new Int32Array(OPCODES.length);
-/** Operand slots of a variant. */
-export const SLOTS = 5;
 /** Variants of a row: by operand size (3) or by VEX.W and VEX.L (4). */
 export const VARIANTS = 4;
-/** Number of operands, one per row. */
-export const ROW_OPERANDS: Uint8Array = new Uint8Array(OPCODES.length);
-/** Packed {@link operandShape}: from | class << 5 | number << 9 | size << 13, at (row * VARIANTS + variant) * SLOTS. */
-export const SHAPES: Int32Array = new Int32Array(OPCODES.length * VARIANTS * SLOTS);
-/** `Instruction.operandSize` of each variant. */
-export const VARIANT_SIZE: Uint8Array = new Uint8Array(OPCODES.length * VARIANTS);
-/** Mnemonic (that of condition 0 where conditional) of each variant. */
-export const VARIANT_MNEMONIC: Uint16Array = new Uint16Array(OPCODES.length * VARIANTS);
+/** {@link INFO} records, at (row * VARIANTS + variant) * INFO.LENGTH. */
+export const INFO_TABLE: Int32Array = new Int32Array(OPCODES.length * VARIANTS * INFO.LENGTH);
 
 const mnemonics: string[] = [];
 const mnemonicNumbers = new Map<string, number>();
@@ -83,7 +116,26 @@ function mnemonicOf(text: string, conditional: boolean): number {
   return number;
 }
 
-function compileRow(row: OpcodeRow, index: number): void {
+const OPERAND_KINDS: Readonly<Record<number, number>> = {
+  [FROM.IMM8_SECOND]: OPERAND.IMMEDIATE2,
+  [FROM.REL8]: OPERAND.RELATIVE,
+  [FROM.REL16]: OPERAND.RELATIVE,
+  [FROM.REL32]: OPERAND.RELATIVE,
+  [FROM.FAR16]: OPERAND.FAR,
+  [FROM.FAR32]: OPERAND.FAR,
+  [FROM.MOFFS]: OPERAND.MEMORY,
+  [FROM.XLAT]: OPERAND.MEMORY,
+  [FROM.SOURCE]: OPERAND.STRING_SOURCE,
+  [FROM.DESTINATION]: OPERAND.STRING_DESTINATION,
+  [FROM.ONE]: OPERAND.ONE,
+};
+
+function operandKind(from: number): number {
+  if (from >= FROM.IMM8_SIGNED && from <= FROM.IMM64) return OPERAND.IMMEDIATE;
+  return OPERAND_KINDS[from] ?? OPERAND.REGISTER;
+}
+
+function rowFlags(row: OpcodeRow): number {
   const attribute = (name: string): boolean => row.attributes.has(name);
   let flags = 0;
   if (row.hasModrm) flags |= ROW.MODRM;
@@ -92,6 +144,7 @@ function compileRow(row: OpcodeRow, index: number): void {
   if (attribute("f64")) flags |= ROW.F64;
   if (attribute("modreg")) flags |= ROW.MODREG;
   if (attribute("nocs")) flags |= ROW.NO_CS;
+  if (attribute("no66")) flags |= ROW.NO_66;
   if (attribute("opsize")) flags |= ROW.OPSIZE_TOO;
   if (row.prefix === "66") flags |= ROW.EATS_66;
   if (row.prefix === "f3") flags |= ROW.EATS_F3;
@@ -99,22 +152,106 @@ function compileRow(row: OpcodeRow, index: number): void {
   if (row.conditional) flags |= ROW.CONDITIONAL;
   if (attribute("vsib")) flags |= ROW.VSIB;
   if (row.operands.some((code) => code[0] === "H" || code[0] === "B")) flags |= ROW.VVVV;
-  ROW_FLAGS[index] = flags;
-  ROW_OPERANDS[index] = row.operands.length;
+  return flags;
+}
+
+function compileRow(row: OpcodeRow, index: number): void {
+  const flags = rowFlags(row);
   for (let variant = 0; variant < VARIANTS; variant++) {
     const sizeIndex = row.vex ? 1 + (variant & 1) : Math.min(variant, 2);
     const l = row.vex ? variant >> 1 : 0;
-    const at = index * VARIANTS + variant;
+    const at = (index * VARIANTS + variant) * INFO.LENGTH;
+    const info = INFO_TABLE.subarray(at, at + INFO.LENGTH);
+    info[INFO.FLAGS] = flags;
+    info[INFO.COUNT] = row.operands.length;
     let general = 0;
     let vector = 0;
     row.operands.forEach((code, slot) => {
-      const { from, registerClass, size, number } = operandShape(code, sizeIndex, l);
-      SHAPES[at * SLOTS + slot] = from | (registerClass << 5) | (number << 9) | (size << 13);
+      const shape = operandShape(code, sizeIndex, l);
+      placeOperand(info, shape, slot);
+      const { registerClass, size } = shape;
       if ("VWUHLPQN".includes(code[0]!)) vector = Math.max(vector, registerClass === 9 ? 8 : registerClass === 11 ? 32 : 16);
-      else if (!/^([IJSCD]|Ap|M[psa]$)/.test(code) && size <= 8) general = Math.max(general, size);
+      else if (!NO_DATUM.test(code) && size <= 8) general = Math.max(general, size);
     });
-    VARIANT_SIZE[at] = vector || general || [2, 4, 8][sizeIndex]!;
-    VARIANT_MNEMONIC[at] = mnemonicOf(row.texts[sizeIndex]!, row.conditional);
+    info[INFO.SIZE] = vector || general || [2, 4, 8][sizeIndex]!;
+    info[INFO.MNEMONIC] = mnemonicOf(row.texts[sizeIndex]!, row.conditional);
+  }
+}
+
+/** Operands whose size is not that of the operation: immediates, branches, segments, control registers, far pointers. */
+const NO_DATUM = /^([IJSCD]|[EFG]S$|Ap|M[psa]$)/;
+
+function placeOperand(info: Int32Array, shape: OperandShape, slot: number): void {
+  const { from, registerClass, size, number } = shape;
+  const byte = slot * 8;
+  const one = 1 << byte;
+  const kind = operandKind(from);
+  const isRm = from === FROM.RM || from === FROM.RM8 || from === FROM.RM_LOW3;
+  info[INFO.KINDS_REGISTER]! |= kind << byte;
+  info[INFO.KINDS_MEMORY]! |= (isRm ? OPERAND.MEMORY : kind) << byte;
+  info[INFO.CLASSES]! |= registerClass << byte;
+  info[slot < 2 ? INFO.SIZES : INFO.SIZES_HIGH]! |= size << ((slot & 1) * 16);
+  switch (from) {
+    case FROM.REG8:
+      info[INFO.FLAGS]! |= ROW.REG_BYTE;
+      info[INFO.REG_SLOT] = one;
+      return;
+    case FROM.SEGMENT:
+      info[INFO.FLAGS]! |= ROW.REG_LOW3 | ROW.REG_CHECKED;
+      info[INFO.REG_SLOT] = one;
+      info[INFO.REG_CLASS] = registerClass;
+      return;
+    case FROM.CONTROL:
+    case FROM.DEBUG:
+      info[INFO.FLAGS]! |= ROW.REG_CHECKED;
+      info[INFO.REG_SLOT] = one;
+      info[INFO.REG_CLASS] = registerClass;
+      return;
+    case FROM.REG_LOW3:
+      info[INFO.FLAGS]! |= ROW.REG_LOW3;
+      info[INFO.REG_SLOT] = one;
+      return;
+    case FROM.REG:
+      info[INFO.REG_SLOT] = one;
+      return;
+    case FROM.RM8:
+      info[INFO.FLAGS]! |= ROW.RM_BYTE;
+      info[INFO.RM_SLOT] = one;
+      return;
+    case FROM.RM_LOW3:
+      info[INFO.FLAGS]! |= ROW.RM_LOW3;
+      info[INFO.RM_SLOT] = one;
+      return;
+    case FROM.RM:
+      info[INFO.RM_SLOT] = one;
+      return;
+    case FROM.OPCODE8:
+      info[INFO.FLAGS]! |= ROW.OPCODE_BYTE;
+      info[INFO.OPCODE_SLOT] = one;
+      return;
+    case FROM.OPCODE:
+      info[INFO.OPCODE_SLOT] = one;
+      return;
+    case FROM.IS4:
+      info[INFO.OPCODE_SLOT] = one;
+      info[INFO.IMMEDIATE] = from;
+      return;
+    case FROM.VVVV:
+      info[INFO.VVVV_SLOT] = one;
+      return;
+    case FROM.FIXED:
+      info[INFO.REGISTERS]! |= number << byte;
+      return;
+    case FROM.IMM8_SECOND:
+      // Behind a first immediate: ENTER's 16 bits or EXTRQ's 8.
+      info[INFO.IMMEDIATE] = info[INFO.IMMEDIATE] === FROM.IMM16 ? FROM.IMM16_IMM8 : FROM.IMM8_IMM8;
+      return;
+    case FROM.SOURCE:
+    case FROM.DESTINATION:
+    case FROM.ONE:
+      return;
+    default:
+      info[INFO.IMMEDIATE] = from;
   }
 }
 

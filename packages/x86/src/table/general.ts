@@ -51,17 +51,17 @@ export const GENERAL: string = `
 [general]
 ${alu}
 ${shifts}
-06 m32 | push | ES | d64 R=rsp W=rsp
-07 m32 | pop  | =ES | d64 R=rsp W=rsp
-0e m32 | push | CS | d64 R=rsp W=rsp
-16 m32 | push | SS | d64 R=rsp W=rsp
-17 m32 | pop  | =SS | d64 R=rsp W=rsp
-1e m32 | push | DS | d64 R=rsp W=rsp
-1f m32 | pop  | =DS | d64 R=rsp W=rsp
-0f a0  | push | FS | d64 R=rsp W=rsp
-0f a1  | pop  | =FS | d64 R=rsp W=rsp
-0f a8  | push | GS | d64 R=rsp W=rsp
-0f a9  | pop  | =GS | d64 R=rsp W=rsp
+06 m32 | push | ES | d64 sized R=rsp W=rsp
+07 m32 | pop  | =ES | d64 sized R=rsp W=rsp
+0e m32 | push | CS | d64 sized R=rsp W=rsp
+16 m32 | push | SS | d64 sized R=rsp W=rsp
+17 m32 | pop  | =SS | d64 sized R=rsp W=rsp
+1e m32 | push | DS | d64 sized R=rsp W=rsp
+1f m32 | pop  | =DS | d64 sized R=rsp W=rsp
+0f a0  | push | FS | d64 sized R=rsp W=rsp
+0f a1  | pop  | =FS | d64 sized R=rsp W=rsp
+0f a8  | push | GS | d64 sized R=rsp W=rsp
+0f a9  | pop  | =GS | d64 sized R=rsp W=rsp
 27 m32 | daa  | | m=szapc t=ac u=o R=al W=al
 2f m32 | das  | | m=szapc t=ac u=o R=al W=al
 37 m32 | aaa  | | m=ac t=a u=oszp R=ax W=ax
@@ -73,24 +73,24 @@ ${shifts}
 60 m32 | pusha=pusha/pushad/pushad | | R=rax,rcx,rdx,rbx,rsp,rbp,rsi,rdi W=rsp
 61 m32 | popa=popa/popad/popad | | R=rsp W=rax,rcx,rdx,rbx,rsp,rbp,rsi,rdi
 62 mem m32 | bound | Gv Ma |
-63 m64 | movsxd | =Gv Ed |
+63 m64 | movsxd | =Gv Ez |
 63 m32 | arpl | +Ew Gw | m=z
-68 | push | Iz  | d64 R=rsp W=rsp
+68 | push | Iz  | d64 sized R=rsp W=rsp
 69 | imul | =Gv Ev Iz | m=oc u=szap
-6a | push | Ibs | d64 R=rsp W=rsp
+6a | push | Ibs | d64 sized R=rsp W=rsp
 6b | imul | =Gv Ev Ibs | m=oc u=szap
 6c | ins=insb | =Yb DX | rep t=d R=rdi W=rdi io
 6d | ins=insw/insd/insd | =Yz DX | rep t=d R=rdi W=rdi io
 6e | outs=outsb | DX Xb | rep t=d R=rsi W=rsi io
 6f | outs=outsw/outsd/outsd | DX Xz | rep t=d R=rsi W=rsi io
-70+cc | j | Jb | cc f64 flow=branch
-0f 80+cc | j | Jz | cc f64 flow=branch
+70+cc | j | Jb | cc f64 sized bnd flow=branch
+0f 80+cc | j | Jz | cc f64 bnd sized  flow=branch
 84 | test | Eb Gb | m=szp 0=oc u=a
 85 | test | Ev Gv | m=szp 0=oc u=a
-86 | xchg | +Eb +Gb | lock
-87 | xchg | +Ev +Gv | lock
-88 | mov | =Eb Gb |
-89 | mov | =Ev Gv |
+86 | xchg | +Eb +Gb | lock implicitlock
+87 | xchg | +Ev +Gv | lock implicitlock
+88 | mov | =Eb Gb | xrelease
+89 | mov | =Ev Gv | xrelease
 8a | mov | =Gb Eb |
 8b | mov | =Gv Ev |
 8c | mov | =Evw Sw |
@@ -102,8 +102,8 @@ f3 90 | pause | | anyrex
 90+r | xchg | +Zv +rAX |
 98 | cbw=cbw/cwde/cdqe | | R=rax W=rax
 99 | cwd=cwd/cdq/cqo | | R=rax W=rdx
-9a m32 | call | Ap | flow=call R=rsp W=rsp
-9b | wait | |
+9a m32 | call | Ap | far flow=call R=rsp W=rsp
+9b | wait=fwait | |
 9c | pushf=pushf/pushfd/pushfq | | d64 t=oditszapc R=rsp W=rsp
 9d | popf=popf/popfd/popfq | | d64 m=oditszapc R=rsp W=rsp
 9e | sahf | | m=szapc R=ah
@@ -126,16 +126,16 @@ ae | scas=scasb | AL Yb | repe t=d m=oszapc R=rdi W=rdi
 af | scas=scasw/scasd/scasq | rAX Yv | repe t=d m=oszapc R=rdi W=rdi
 b0+r | mov | =Zb Ib |
 b8+r | mov | =Zv Iv |
-c2 | ret | Iw | f64 flow=ret R=rsp W=rsp
-c3 | ret | | f64 flow=ret R=rsp W=rsp
+c2 | ret | Iw | f64 bnd sized  flow=ret R=rsp W=rsp
+c3 | ret | | f64 bnd sized  flow=ret R=rsp W=rsp
 c4 mem m32 | les | =Gz Mp | W=es
 c5 mem m32 | lds | =Gz Mp | W=ds
-c6 /0 | mov | =Eb Ib |
-c7 /0 | mov | =Ev Iz |
-c8 | enter | Iw Ib2 | d64 R=rsp,rbp W=rsp,rbp
-c9 | leave | | d64 R=rbp W=rsp,rbp
-ca | retf | Iw | flow=ret R=rsp W=rsp,cs
-cb | retf | | flow=ret R=rsp W=rsp,cs
+c6 /0 | mov | =Eb Ib | xrelease
+c7 /0 | mov | =Ev Iz | xrelease
+c8 | enter | Iw Ib2 | d64 sized R=rsp,rbp W=rsp,rbp
+c9 | leave | | d64 sized R=rbp W=rsp,rbp
+ca | retf=retf/retf/retfq | Iw | sized flow=ret R=rsp W=rsp,cs
+cb | retf=retf/retf/retfq | | sized flow=ret R=rsp W=rsp,cs
 cc | int3 | | flow=int
 cd | int | Iub | flow=int
 ce m32 | into | | t=o flow=int
@@ -143,13 +143,13 @@ cf | iret=iret/iretd/iretq | | flow=ret m=oditszapc R=rsp W=rsp,cs,ss
 d4 m32 | aam | Iub | m=szp u=oac R=al W=ax
 d5 m32 | aad | Iub | m=szp u=oac R=ax W=ax
 d6 m32 | salc | | t=c W=al
-d7 | xlatb | | segsrc R=al,rbx W=al
-e0 | loopne | Jb | f64 t=z R=rcx W=rcx flow=branch
-e1 | loope | Jb | f64 t=z R=rcx W=rcx flow=branch
-e2 | loop | Jb | f64 R=rcx W=rcx flow=branch
-e3 a16 | jcxz | Jb | f64 R=rcx flow=branch
-e3 a32 | jcxz=jecxz | Jb | f64 R=rcx flow=branch
-e3 a64 | jcxz=jrcxz | Jb | f64 R=rcx flow=branch
+d7 | xlatb=xlat | XLAT | R=al,rbx W=al
+e0 | loopne | Jb | f64 sized t=z R=rcx W=rcx flow=branch
+e1 | loope | Jb | f64 sized t=z R=rcx W=rcx flow=branch
+e2 | loop | Jb | f64 sized R=rcx W=rcx flow=branch
+e3 a16 | jcxz | Jb | f64 sized R=rcx flow=branch
+e3 a32 | jcxz=jecxz | Jb | f64 sized R=rcx flow=branch
+e3 a64 | jcxz=jrcxz | Jb | f64 sized R=rcx flow=branch
 e4 | in | =AL Iub | io
 e5 | in | =eAX Iub | io
 e6 | out | Iub AL | io
@@ -158,10 +158,10 @@ ec | in | =AL DX | io
 ed | in | =eAX DX | io
 ee | out | DX AL | io
 ef | out | DX eAX | io
-e8 | call | Jz | f64 flow=call R=rsp W=rsp
-e9 | jmp | Jz | f64 flow=jump
-ea m32 | jmp | Ap | flow=jump
-eb | jmp | Jb | f64 flow=jump
+e8 | call | Jz | f64 bnd sized  flow=call R=rsp W=rsp
+e9 | jmp | Jz | f64 bnd sized  flow=jump
+ea m32 | jmp | Ap | far flow=jump
+eb | jmp | Jb | f64 sized flow=jump
 f1 | int1 | | flow=int
 f4 | hlt | | priv
 f5 | cmc | | m=c t=c
@@ -191,25 +191,25 @@ fe /0 | inc | +Eb | m=oszap lock
 fe /1 | dec | +Eb | m=oszap lock
 ff /0 | inc | +Ev | m=oszap lock
 ff /1 | dec | +Ev | m=oszap lock
-ff /2 | call | Ev | f64 flow=call R=rsp W=rsp
+ff /2 | call | Ev | f64 notrack bnd flow=call R=rsp W=rsp
 ff /3 mem | call | Mp | far flow=call R=rsp W=rsp
-ff /4 | jmp | Ev | f64 flow=jump
+ff /4 | jmp | Ev | f64 notrack bnd flow=jump
 ff /5 mem | jmp | Mp | far flow=jump
 ff /6 | push | Ev | d64 R=rsp W=rsp
 0f 0b | ud2 | | flow=int
 0f b9 | ud1 | Gv Ev | flow=int
 0f ff | ud0 | Gv Ev | flow=int
 0f 1f /0 | nop | @Ev |
-0f 18 | nop | @Ev Gv | reserved
-0f 19 | nop | @Ev Gv | reserved
-0f 1a | nop | @Ev Gv | reserved
-0f 1b | nop | @Ev Gv | reserved
-0f 1c | nop | @Ev Gv | reserved
-0f 1d | nop | @Ev Gv | reserved
-0f 1e | nop | @Ev Gv | reserved
-0f 1f | nop | @Ev Gv | reserved
-0f 0d | nop | @Ev Gv | reserved
-0f 0d mem | prefetchw | @Mb |
+0f 18 | nop | @Ev |
+0f 19 | nop | @Ev |
+0f 1a | nop | @Ev |
+0f 1b | nop | @Ev |
+0f 1c | nop | @Ev |
+0f 1d | nop | @Ev |
+0f 1e | nop | @Ev |
+0f 1f | nop | @Ev |
+0f 0d | nop | @Ev |
+0f 0d mem | prefetch | @Mb |
 0f 0d /0 mem | prefetch | @Mb |
 0f 0d /1 mem | prefetchw | @Mb |
 0f 0d /2 mem | prefetchwt1 | @Mb |
@@ -219,6 +219,7 @@ ff /6 | push | Ev | d64 R=rsp W=rsp
 0f 18 /2 mem | prefetcht1 | @Mb |
 0f 18 /3 mem | prefetcht2 | @Mb |
 np 0f 1c /0 mem | cldemote | @Mb |
+np 0f 37 | getsec | | R=rax
 0f 31 | rdtsc | | W=rax,rdx
 0f 40+cc | cmov | ~Gv Ev | cc
 0f 90+cc | set | =Eb | cc

@@ -42,6 +42,12 @@ export const FROM = {
   SEGMENT: 28,
   CONTROL: 29,
   DEBUG: 30,
+  /** The byte at rBX + AL of XLAT. */
+  XLAT: 31,
+  /** Both immediates of ENTER. */
+  IMM16_IMM8: 32,
+  /** Both immediates of EXTRQ and INSERTQ. */
+  IMM8_IMM8: 33,
 } as const;
 
 /** Sizes in bytes of each suffix for operand sizes 16, 32, 64. */
@@ -106,6 +112,7 @@ const FIXED: Readonly<Record<string, OperandShape>> = {
   STi: shape(FROM.RM_LOW3, REGISTER_CLASS.ST, 10),
   XMM0: shape(FROM.FIXED, REGISTER_CLASS.XMM, 16, 0),
   ONE: shape(FROM.ONE, 0, 1),
+  XLAT: shape(FROM.XLAT, 0, 1),
 };
 
 /** Class of a general register of `size` bytes. */
@@ -145,7 +152,7 @@ export function operandShape(code: string, sizeIndex: number, l: number): Operan
       return shape(FROM.RM, gprClass(registerSize), size);
     }
     case "M":
-      return shape(FROM.RM, REGISTER_CLASS.GPR32, memorySize(suffix, sizeIndex, l));
+      return shape(FROM.RM, REGISTER_CLASS.GPR32, sizeOf(suffix, sizeIndex, l));
     case "G": {
       if (suffix === "adr") return shape(FROM.REG, REGISTER_CLASS.GPR64, 0);
       const size = sizeOf(suffix, sizeIndex, l);
@@ -194,11 +201,6 @@ export function operandShape(code: string, sizeIndex: number, l: number): Operan
       return shape(FROM.DESTINATION, 0, sizeOf(suffix, sizeIndex, l));
   }
   throw new Error(`BUG: no operand code "${code}"`);
-}
-
-/** `v32x`, `v64y`: a gather's memory, elements of 32 or 64 bits; its index register is chosen by the row. */
-function memorySize(suffix: string, sizeIndex: number, l: number): number {
-  return sizeOf(suffix, sizeIndex, l);
 }
 
 function vector(from: number, suffix: string, size: number): OperandShape {

@@ -97,8 +97,8 @@ np 0f 7f | movq | =Qq Pq |
 ${each(INTEGER_SSE, mmx("0f"))}
 np 0f 70 | pshufw | =Pq Qq Iub |
 np 0f c4 | pinsrw | +Pq Edw Iub | nt66
-np 0f c5 | pextrw | =Gy Nq Iub | nt66
-np 0f d7 | pmovmskb | =Gy Nq |
+np 0f c5 | pextrw | =Gd Nq Iub | nt66
+np 0f d7 | pmovmskb | =Gd Nq |
 np 0f e7 mem | movntq | =Mq Pq |
 np 0f f7 | maskmovq | Pq Nq | R=rdi segdst
 [sse2]
@@ -121,8 +121,8 @@ f3 0f 7f | movdqu | =Wx Vx |
 f3 0f 70 | pshufhw | =Vx Wx Iub |
 f2 0f 70 | pshuflw | =Vx Wx Iub |
 66 0f c4 | pinsrw | +Vx Edw Iub |
-66 0f c5 | pextrw | =Gy Ux Iub |
-66 0f d7 | pmovmskb | =Gy Ux |
+66 0f c5 | pextrw | =Gd Ux Iub |
+66 0f d7 | pmovmskb | =Gd Ux |
 66 0f d6 | movq | =Wq Vx |
 f3 0f 7e | movq | =Vx Wq |
 f3 0f d6 | movq2dq | =Vx Nq |
@@ -154,7 +154,7 @@ np 0f 2d | cvtps2pi | =Pq Wq |
 f3 0f 2d | cvtss2si | =Gy Wss |
 np 0f 2e | ucomiss | Vx Wss | m=zpc 0=osa
 np 0f 2f | comiss | Vx Wss | m=zpc 0=osa
-np 0f 50 | movmskps | =Gy Ux |
+np 0f 50 | movmskps | =Gd Ux |
 np 0f c2 | cmpps | +Vx Wx Iub | cmp
 f3 0f c2 | cmpss | +Vx Wss Iub | cmp
 np 0f c6 | shufps | +Vx Wx Iub |
@@ -183,7 +183,7 @@ f2 0f 2c | cvttsd2si | =Gy Wsd |
 f2 0f 2d | cvtsd2si | =Gy Wsd |
 66 0f 2e | ucomisd | Vx Wsd | m=zpc 0=osa
 66 0f 2f | comisd | Vx Wsd | m=zpc 0=osa
-66 0f 50 | movmskpd | =Gy Ux |
+66 0f 50 | movmskpd | =Gd Ux |
 np 0f 5a | cvtps2pd | =Vx Wq |
 66 0f 5a | cvtpd2ps | =Vx Wx |
 f3 0f 5a | cvtss2sd | +Vx Wss |
@@ -234,7 +234,7 @@ ${each(SSE41, xmm("0f38"))}
 66 0f3a 15 | pextrw | =Eyw Vx Iub |
 66 0f3a 16 | pextrd=pextrd/pextrd/pextrq | =Ey Vx Iub |
 66 0f3a 17 | extractps | =Eyd Vx Iub |
-66 0f3a 20 | pinsrb | +Vx Eyb Iub |
+66 0f3a 20 | pinsrb | +Vx Edb Iub |
 66 0f3a 21 | insertps | +Vx Wd Iub |
 66 0f3a 22 | pinsrd=pinsrd/pinsrd/pinsrq | +Vx Ey Iub |
 66 0f3a 40 | dpps | +Vx Wx Iub |

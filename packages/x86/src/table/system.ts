@@ -22,7 +22,7 @@ export const SYSTEM: string = `
 0f 05 m64 | syscall | | flow=syscall R=rcx W=rcx,r11
 0f 05 m32 | syscall | | flow=syscall
 0f 06 | clts | | priv
-0f 07 | sysret=sysretd/sysretd/sysretq | | priv flow=ret
+0f 07 | sysret=sysret/sysret/sysretq | | priv flow=ret
 0f 08 | invd | | priv
 0f 09 | wbinvd | | priv
 f3 0f 09 | wbnoinvd | | priv
@@ -34,15 +34,15 @@ f3 0f 09 | wbnoinvd | | priv
 0f 32 | rdmsr | | priv R=rcx W=rax,rdx
 0f 33 | rdpmc | | R=rcx W=rax,rdx
 0f 34 | sysenter | | flow=syscall
-0f 35 | sysexit=sysexitd/sysexitd/sysexitq | | priv flow=ret
+0f 35 | sysexit=sysexit/sysexit/sysexitq | | priv flow=ret
 0f aa | rsm | | flow=ret
 [rdtscp]
 0f 01 =f9 | rdtscp | | W=rax,rcx,rdx
 [monitor]
 np 0f 01 =c8 | monitor | | R=rax,rcx,rdx
 np 0f 01 =c9 | mwait | | R=rax,rcx
-0f 01 =fa | monitorx | | R=rax,rcx,rdx
-0f 01 =fb | mwaitx | | R=rax,rbx,rcx
+np 0f 01 =fa | monitorx | | R=rax,rcx,rdx
+np 0f 01 =fb | mwaitx | | R=rax,rbx,rcx
 [smap]
 np 0f 01 =ca | clac | | priv
 np 0f 01 =cb | stac | | priv
@@ -68,7 +68,7 @@ f3 0f ae /1 reg m64 | rdgsbase | =Ry |
 f3 0f ae /2 reg m64 | wrfsbase | Ry |
 f3 0f ae /3 reg m64 | wrgsbase | Ry |
 [ptwrite]
-f3 0f ae /4 | ptwrite | Ey |
+f3 0f ae /4 | ptwrite | Ey | no66
 [clflushopt]
 66 0f ae /7 mem | clflushopt | @Mb |
 [clwb]
@@ -124,6 +124,12 @@ f3 0f c7 /6 mem | vmxon | Mq | priv
 0f 01 =df | invlpga | | priv
 np 0f 01 =fe | invlpgb | | priv
 np 0f 01 =ff | tlbsync | | priv
+f3 0f 01 =d9 | vmgexit | |
+f2 0f 01 =d9 | vmgexit | |
+f3 0f 01 =fe m64 | rmpadjust | | priv
+f2 0f 01 =fe m64 | rmpupdate | | priv
+f3 0f 01 =ff m64 | psmash | | priv
+f2 0f 01 =ff | pvalidate | | priv
 [clzero]
 0f 01 =fc | clzero | |
 [movdiri]
@@ -131,6 +137,12 @@ np 0f38 f9 mem | movdiri | =My Gy |
 66 0f38 f8 mem | movdir64b | Gadr M64 |
 f2 0f38 f8 mem | enqcmd | Gadr M64 | m=z 0=osapc
 f3 0f38 f8 mem | enqcmds | Gadr M64 | m=z 0=osapc priv
+[rdpru]
+np 0f 01 =fd | rdpru | | R=rcx W=rax,rdx
+[pconfig]
+np 0f 01 =c5 | pconfig | | R=rax,rbx,rcx,rdx priv
+[wrmsrns]
+np 0f 01 =c6 | wrmsrns | | R=rax,rcx,rdx priv
 [uintr]
 f3 0f 01 =ec m64 | uiret | |
 f3 0f 01 =ed m64 | testui | | m=c 0=oszap

@@ -249,7 +249,7 @@ vex 66 0f3a 16 l0 | vpextrd=vpextrd/vpextrd/vpextrq | =Ey Vx Iub |
 vex 66 0f3a 17 l0 | vextractps | =Eyd Vx Iub |
 vex 66 0f3a 18 w0 l1 | vinsertf128 | =Vx Hx Wdq Iub |
 vex 66 0f3a 19 w0 l1 | vextractf128 | =Wdq Vx Iub |
-vex 66 0f3a 20 l0 | vpinsrb | =Vx Hx Eyb Iub |
+vex 66 0f3a 20 l0 | vpinsrb | =Vx Hx Edb Iub |
 vex 66 0f3a 21 l0 | vinsertps | =Vx Hx Wd Iub |
 vex 66 0f3a 22 l0 | vpinsrd=vpinsrd/vpinsrd/vpinsrq | =Vx Hx Ey Iub |
 vex 66 0f3a 40 | vdpps | =Vx Hx Wx Iub |

@@ -1,21 +1,19 @@
 // A table of opcodes. Grammar of a row: see parse.ts.
 
 const ARITHMETIC = ["fadd", "fmul", "fcom", "fcomp", "fsub", "fsubr", "fdiv", "fdivr"];
-const TO = ["+", "+", "", "", "+", "+", "+", "+"];
 /** DC and DE exchange the two subtractions and the two divisions (SDM 2, appendix A.5.2). */
 const REVERSED = ["fadd", "fmul", "fcom", "fcomp", "fsubr", "fsub", "fdivr", "fdiv"];
 
 const arithmetic = ARITHMETIC.map((name, index) => {
-  const to = TO[index];
   const integer = `fi${name.slice(1)}`;
   const reversed = REVERSED[index];
   const compares = index === 2 || index === 3;
   return `
 d8 /${index} mem | ${name} | Md | R=st0 ${compares ? "" : "W=st0"}
-d8 /${index} reg | ${name} | ${to}ST0 STi |
+d8 /${index} reg | ${name} | ${compares ? "STi | R=st0" : "+ST0 STi |"}
 da /${index} mem | ${integer} | Md | R=st0 ${compares ? "" : "W=st0"}
 dc /${index} mem | ${name} | Mq | R=st0 ${compares ? "" : "W=st0"}
-dc /${index} reg | ${compares ? name : reversed} | ${compares ? "ST0 STi" : "+STi ST0"} |
+dc /${index} reg | ${compares ? name : reversed} | ${compares ? "STi | R=st0" : "+STi ST0 |"}
 de /${index} mem | ${integer} | Mw | R=st0 ${compares ? "" : "W=st0"}
 ${compares ? "" : `de /${index} reg | ${reversed}p | +STi ST0 |`}`;
 }).join("");
@@ -24,11 +22,11 @@ ${compares ? "" : `de /${index} reg | ${reversed}p | +STi ST0 |`}`;
 export const X87: string = `
 [x87]
 ${arithmetic}
-de /2 reg | fcomp | ST0 STi |
+de /2 reg | fcomp | STi | R=st0
 de =d9 | fcompp | |
 d9 /0 mem | fld | Md | W=st0
 d9 /0 reg | fld | STi | W=st0
-d9 /1 reg | fxch | +ST0 +STi |
+d9 /1 reg | fxch | +STi | R=st0 W=st0
 d9 /2 mem | fst | =Md | R=st0
 d9 /3 mem | fstp | =Md | R=st0
 d9 /3 reg | fstp | =STi | R=st0
@@ -36,7 +34,6 @@ d9 /4 mem | fldenv | Menv |
 d9 /5 mem | fldcw | Mw |
 d9 /6 mem | fnstenv | =Menv |
 d9 /7 mem | fnstcw | =Mw |
-d9 =d0 | fnop | |
 d9 =e0 | fchs | | R=st0 W=st0
 d9 =e1 | fabs | | R=st0 W=st0
 d9 =e4 | ftst | | R=st0
@@ -84,10 +81,9 @@ db =e1 | fndisi | |
 db =e2 | fnclex | |
 db =e3 | fninit | |
 db =e4 | fnsetpm | |
-db =e5 | frstpm | |
 db /5 reg | fucomi | ST0 STi | m=zpc 0=osa
 db /6 reg | fcomi | ST0 STi | m=zpc 0=osa
-d9 /2 reg | fst | =STi | R=st0
+d9 =d0 | fnop | |
 dd /0 mem | fld | Mq | W=st0
 dd /1 mem | fisttp | =Mq | R=st0
 dd /2 mem | fst | =Mq | R=st0
@@ -96,11 +92,11 @@ dd /4 mem | frstor | Mst |
 dd /6 mem | fnsave | =Mst |
 dd /7 mem | fnstsw | =Mw |
 dd /0 reg | ffree | STi |
-dd /1 reg | fxch | +ST0 +STi |
+dd /1 reg | fxch | +STi | R=st0 W=st0
 dd /2 reg | fst | =STi | R=st0
 dd /3 reg | fstp | =STi | R=st0
-dd /4 reg | fucom | ST0 STi |
-dd /5 reg | fucomp | ST0 STi |
+dd /4 reg | fucom | STi | R=st0
+dd /5 reg | fucomp | STi | R=st0
 df /0 mem | fild | Mw | W=st0
 df /1 mem | fisttp | =Mw | R=st0
 df /2 mem | fist | =Mw | R=st0
@@ -110,12 +106,10 @@ df /5 mem | fild | Mq | W=st0
 df /6 mem | fbstp | =Mt | R=st0
 df /7 mem | fistp | =Mq | R=st0
 df /0 reg | ffreep | STi |
-df /1 reg | fxch | +ST0 +STi |
+df /1 reg | fxch | +STi | R=st0 W=st0
 df /2 reg | fstp | =STi | R=st0
 df /3 reg | fstp | =STi | R=st0
 df =e0 | fnstsw | =AX |
-df =e1 | fstdw | =AX |
-df =e2 | fstsg | =AX |
 df /5 reg | fucomip | ST0 STi | m=zpc 0=osa
 df /6 reg | fcomip | ST0 STi | m=zpc 0=osa
 `;

@@ -1,0 +1,121 @@
+import { isParavirtError } from "@paravirt/core";
+import { XENFEAT } from "@paravirt/xen-abi";
+import { cString } from "./elf.ts";
+import { type KernelImage, readKernelImage } from "./kernel-image.ts";
+import { checkPvBootable } from "./pv-check.ts";
+import { noteName, noteNumber, parseXenFeatures } from "./xen-notes.ts";
+
+/** One way to boot, and whether the image can. */
+export interface BootWay {
+  readonly possible: boolean;
+  /** Why not, in one line. */
+  readonly reason?: string;
+}
+
+/** What an image is, in plain JSON values; addresses are hexadecimal text. */
+export interface ImageReport {
+  readonly format: KernelImage["format"];
+  readonly compression: string;
+  /** Bytes of the unpacked kernel. */
+  readonly unpackedSize: number;
+  readonly kernelVersion?: string;
+  readonly bits: 32 | 64;
+  /** ELF machine number. */
+  readonly machine: number;
+  readonly elfEntry: string;
+  /** Entry point for Xen, where a note names one. */
+  readonly entry?: string;
+  readonly segments: readonly {
+    readonly physical: string;
+    readonly virtual: string;
+    readonly fileSize: number;
+    readonly memorySize: number;
+    readonly access: string;
+  }[];
+  /** Where Xen's notes were found. */
+  readonly noteSource: "elf-notes" | "__xen_guest" | "none";
+  /** The Xen notes in file order: name and value. */
+  readonly notes: readonly { readonly name: string; readonly value: string }[];
+  readonly features: { readonly required: readonly string[]; readonly supported: readonly string[] };
+  readonly boot: { readonly pv64: BootWay; readonly pvh: BootWay };
+}
+
+/** Describes a kernel image for `paravirt inspect`. Throws what {@link readKernelImage} throws. */
+export function inspectImage(bytes: Uint8Array): ImageReport {
+  const image = readKernelImage(bytes);
+  const { elf, xen } = image;
+  let features: ImageReport["features"] = { required: [], supported: [] };
+  if (xen !== undefined) {
+    try {
+      const masks = parseXenFeatures(xen);
+      features = { required: featureNames(masks.required), supported: featureNames(masks.supported) };
+    } catch (error) {
+      // A required feature of unknown name: pv64 below says so.
+      if (!isParavirtError(error)) throw error;
+    }
+  }
+  return {
+    format: image.format,
+    compression: image.compression ?? "none",
+    unpackedSize: elf.bytes.length,
+    ...(image.bzImage?.kernelVersion === undefined ? {} : { kernelVersion: image.bzImage.kernelVersion }),
+    bits: elf.bits,
+    machine: elf.machine,
+    elfEntry: hex(elf.entry),
+    ...(xen?.entry === undefined ? {} : { entry: hex(xen.entry) }),
+    segments: elf.segments
+      .filter((segment) => segment.type === 1)
+      .map((segment) => ({
+        physical: hex(segment.paddr),
+        virtual: hex(segment.vaddr),
+        fileSize: segment.fileSize,
+        memorySize: segment.memSize,
+        access: `${segment.flags & 4 ? "r" : "-"}${segment.flags & 2 ? "w" : "-"}${segment.flags & 1 ? "x" : "-"}`,
+      })),
+    noteSource: xen?.source ?? "none",
+    notes: elf.notes
+      .filter((note) => note.name === "Xen")
+      .map((note) => ({ name: noteName(note.type), value: noteValue(note.desc) })),
+    features,
+    boot: { pv64: pv64(image), pvh: pvh(image) },
+  };
+}
+
+function pv64(image: KernelImage): BootWay {
+  try {
+    checkPvBootable(image);
+    return { possible: true };
+  } catch (error) {
+    if (!isParavirtError(error)) throw error;
+    return { possible: false, reason: error.message };
+  }
+}
+
+function pvh(image: KernelImage): BootWay {
+  const entry = image.xen?.phys32Entry;
+  if (entry === undefined) return { possible: false, reason: "the PHYS32_ENTRY note is missing" };
+  return {
+    possible: false,
+    reason: `the kernel has an entry for it, ${hex(BigInt(entry))}; this release boots PV only`,
+  };
+}
+
+function featureNames(mask: number): string[] {
+  const names: string[] = [];
+  for (let bit = 0; bit < 32; bit++) {
+    if ((mask & (1 << bit)) === 0) continue;
+    names.push(Object.entries(XENFEAT).find(([, value]) => value === bit)?.[0] ?? `bit ${bit}`);
+  }
+  return names;
+}
+
+function noteValue(desc: Uint8Array): string {
+  const textual =
+    desc.length > 1 && desc[desc.length - 1] === 0 && desc.subarray(0, -1).every((b) => b >= 0x20 && b < 0x7f);
+  if (textual) return cString(desc, 0);
+  const number = noteNumber(desc);
+  if (number !== undefined) return hex(number);
+  return [...desc.subarray(0, 32)].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+}
+
+const hex = (value: bigint): string => `0x${value.toString(16)}`;

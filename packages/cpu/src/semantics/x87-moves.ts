@@ -1,0 +1,224 @@
+import type { Definition } from "../definition.ts";
+import { Script } from "../expressions.ts";
+import { defineHelper, type Helper } from "../helpers.ts";
+import { ACCESS } from "../layout.ts";
+import type { Lowering } from "../lowering.ts";
+import {
+  integerRounding,
+  loadDouble,
+  loadExtendedValue,
+  loadInteger,
+  loadSingle,
+  storeDouble,
+  storeInteger,
+  storeSingle,
+} from "./x87-convert.ts";
+import { copyTop, exchange, loadRegister, moveIf } from "./x87-functions.ts";
+import {
+  begin,
+  beginMemory,
+  BIAS,
+  FSW,
+  indexOf,
+  isValid,
+  loadExtended,
+  newExtended,
+  physical,
+  pop,
+  RC,
+  raise,
+  registerAt,
+  roundingControl,
+  SIGN,
+  SPECIAL,
+} from "./x87-state.ts";
+
+const fld: Definition = {
+  name: "fld",
+  shapes: ["m4", "m8", "m10", "s"],
+  hot: ["m8", "m10", "s"],
+  access: "",
+  emit(c, [source], shape) {
+    if (shape.memory < 0) {
+      begin(c).run(loadRegister, indexOf(c, source!));
+      return;
+    }
+    const { s, address } = beginMemory(c, shape.sizes[0]!, ACCESS.READ);
+    if (shape.sizes[0] === 4) s.run(loadSingle, s.load64(address, 0, "i64_load32_u"));
+    else if (shape.sizes[0] === 8) s.run(loadDouble, s.load64(address));
+    else s.run(loadExtendedValue, s.load64(address), s.load32(address, 8, "i32_load16_u"));
+  },
+};
+
+const fild: Definition = {
+  name: "fild",
+  shapes: ["m2", "m4", "m8"],
+  hot: ["m4"],
+  access: "",
+  emit(c, _places, shape) {
+    const { s, address } = beginMemory(c, shape.sizes[0]!, ACCESS.READ);
+    const load = { 2: "i64_load16_s", 4: "i64_load32_s", 8: "i64_load" } as const;
+    s.run(loadInteger, s.load64(address, 0, load[shape.sizes[0] as 2 | 4 | 8]));
+  },
+};
+
+/** () → significand, sign and exponent, 1 when they are to be stored: FSTP m80. */
+const storeExtendedValue: Helper = defineHelper(
+  "x87.store10",
+  { parameters: [], results: ["i64", "i32", "i32"] },
+  (e, call) => {
+    const s = new Script(e, call);
+    const value = newExtended(s);
+    s.if(isValid(s, physical(s, 0)).not(), () => {
+      s.if(s.call32(raise, FSW.IE | FSW.SF), () => s.return(s.i64(0), 0, 0));
+      s.return(s.i64(3n << 62n), SIGN | SPECIAL, 1);
+    });
+    loadExtended(s, value, registerAt(physical(s, 0)));
+    s.run(raise, 0);
+    e.op("drop");
+    s.return(value.significand, value.signExponent, 1);
+    e.op("unreachable");
+  },
+);
+
+const NARROW_STORE = { 2: "i64_store16", 4: "i64_store32", 8: "i64_store" } as const;
+
+/** Stores the bits that `helper` leaves, if it says so, then pops. */
+function storeBits(c: Lowering, size: number, pops: boolean, compute: (s: Script) => void): void {
+  const { e } = c;
+  const { s, address } = beginMemory(c, size, ACCESS.WRITE);
+  const [bits, store] = [e.temporary("i64"), e.temporary("i32")];
+  compute(s);
+  e.set(store).set(bits).get(store).if();
+  address.push();
+  e.get(bits).mem(NARROW_STORE[size as 2 | 4 | 8]);
+  if (pops) s.run(pop);
+  e.end();
+  e.release("i64", bits);
+  e.release("i32", store);
+}
+
+function fst(name: "fst" | "fstp"): Definition {
+  const pops = name === "fstp";
+  return {
+    name,
+    shapes: pops ? ["m4", "m8", "m10", "s"] : ["m4", "m8", "s"],
+    hot: pops ? ["m8", "m10", "s"] : [],
+    access: "",
+    emit(c, [destination], shape) {
+      const { e } = c;
+      if (shape.memory < 0) {
+        const s = begin(c);
+        s.run(copyTop, indexOf(c, destination!));
+        if (!pops) {
+          e.op("drop");
+          return;
+        }
+        e.if();
+        s.run(pop);
+        e.end();
+      } else if (shape.sizes[0] === 10) {
+        const { s, address } = beginMemory(c, 10, ACCESS.WRITE);
+        const [significand, word, store] = [e.temporary("i64"), e.temporary("i32"), e.temporary("i32")];
+        s.run(storeExtendedValue);
+        e.set(store).set(word).set(significand).get(store).if();
+        address.push();
+        e.get(significand).mem("i64_store");
+        address.push();
+        e.get(word).mem("i32_store16", 8);
+        s.run(pop);
+        e.end();
+        e.release("i64", significand);
+        e.release("i32", word, store);
+      } else storeBits(c, shape.sizes[0]!, pops, (s) => s.run(shape.sizes[0] === 4 ? storeSingle : storeDouble));
+    },
+  };
+}
+
+function fist(name: "fist" | "fistp" | "fisttp"): Definition {
+  return {
+    name,
+    shapes: name === "fist" ? ["m2", "m4"] : ["m2", "m4", "m8"],
+    access: "",
+    emit(c, _places, shape) {
+      const size = shape.sizes[0]!;
+      storeBits(c, size, name !== "fist", (s) => s.run(storeInteger, size * 8, integerRounding(s, name === "fisttp")));
+    },
+  };
+}
+
+const fxch: Definition = {
+  name: "fxch",
+  shapes: ["s"],
+  hot: ["s"],
+  access: "",
+  emit: (c, [other]) => begin(c).run(exchange, indexOf(c, other!)),
+};
+
+/** The condition of FCMOVcc as Jcc numbers it. */
+const CONDITIONS = { b: 2, e: 4, be: 6, u: 10, nb: 3, ne: 5, nbe: 7, nu: 11 } as const;
+
+const conditionalMoves = Object.entries(CONDITIONS).map(
+  ([suffix, condition]): Definition => ({
+    name: `fcmov${suffix}`,
+    shapes: ["ss"],
+    access: "",
+    emit(c, [, source]) {
+      const s = begin(c);
+      indexOf(c, source!).push();
+      c.flags.condition(condition);
+      s.run(moveIf);
+    },
+  }),
+);
+
+/** Each constant: 64 bits rounded toward zero, whether the next bit is 1, its biased exponent. */
+const CONSTANTS: Readonly<Record<string, readonly [bigint, boolean, number]>> = {
+  fldl2t: [0xd49a784bcd1b8afen, false, BIAS + 1],
+  fldl2e: [0xb8aa3b295c17f0bbn, true, BIAS],
+  fldpi: [0xc90fdaa22168c234n, true, BIAS + 1],
+  fldlg2: [0x9a209a84fbcff798n, true, BIAS - 2],
+  fldln2: [0xb17217f7d1cf79abn, true, BIAS - 1],
+};
+
+const constants = Object.entries(CONSTANTS).map(
+  ([name, [truncated, up, exponent]]): Definition => ({
+    name,
+    shapes: [""],
+    access: "",
+    emit(c) {
+      const s = begin(c);
+      const control = roundingControl(s);
+      const rounded = up ? control.eq(RC.NEAREST).or(control.eq(RC.UP)) : control.eq(RC.UP);
+      s.run(loadExtendedValue, s.i64(truncated).add(rounded.wide()), exponent);
+    },
+  }),
+);
+
+function exactConstant(name: string, significand: bigint, exponent: number): Definition {
+  return {
+    name,
+    shapes: [""],
+    access: "",
+    emit(c) {
+      const s = begin(c);
+      s.run(loadExtendedValue, s.i64(significand), exponent);
+    },
+  };
+}
+
+/** Loads, stores, exchanges and constants. */
+export const x87MoveDefinitions: readonly Definition[] = [
+  fld,
+  fild,
+  fst("fst"),
+  fst("fstp"),
+  fist("fist"),
+  fist("fistp"),
+  fist("fisttp"),
+  fxch,
+  ...conditionalMoves,
+  ...constants,
+  exactConstant("fld1", 1n << 63n, BIAS),
+  exactConstant("fldz", 0n, 0),
+];

@@ -1,0 +1,143 @@
+import { EXIT } from "@paravirt/cpu";
+import { HYPERVISOR } from "@paravirt/xen-abi";
+import { describe, expect, test } from "vitest";
+import { ARGUMENTS, at, FakeGuest, PAGES, STACK, testHypervisor } from "../test/fake-guest.ts";
+import { formatCrash, HYPERCALLS } from "./index.ts";
+
+/** A repeatable source of 64 random bits. */
+function randomBits(seed: bigint): () => bigint {
+  let state = seed;
+  return () => {
+    state ^= (state << 13n) & 0xffff_ffff_ffff_ffffn;
+    state ^= state >> 7n;
+    state ^= (state << 17n) & 0xffff_ffff_ffff_ffffn;
+    return state;
+  };
+}
+
+/** An argument: small numbers, addresses of the guest, of Xen, of nothing, and plain noise. */
+function argument(random: () => bigint, guest: FakeGuest): bigint {
+  const value = random();
+  switch (Number(value % 9n)) {
+    case 0:
+      return (value >> 8n) % 40n;
+    case 1:
+      return at(ARGUMENTS, Number((value >> 8n) % 4096n));
+    case 2:
+      return at(Number((value >> 8n) % BigInt(PAGES)), Number((value >> 20n) % 4096n));
+    case 3:
+      return BigInt(guest.frames[Number((value >> 8n) % BigInt(PAGES))] as number);
+    case 4:
+      return 0xffff_8000_0000_0000n + (value & 0xffff_ffffn);
+    case 5:
+      return BigInt(guest.domain.id);
+    case 6:
+      return 0x7ff0n;
+    case 7:
+      return (value >> 8n) & 0x3fn;
+    default:
+      return value;
+  }
+}
+
+describe("a hostile guest", () => {
+  test("issuing every hypercall with random arguments and memory gets answers or ends; another guest goes on", () => {
+    const log: string[] = [];
+    const hypervisor = testHypervisor({ log: (_domain, text) => log.push(text) });
+    const bystander = new FakeGuest(hypervisor);
+    bystander.page(40).fill(0x77);
+    const random = randomBits(0x1234_5678_9abc_def1n);
+    let guest = new FakeGuest(hypervisor, { vcpus: 3 });
+    let domains = 1;
+    for (let round = 0; round < 60; round++) {
+      for (const { number } of HYPERCALLS) {
+        if (guest.domain.shutdown !== undefined || guest.domain.vcpus.every((vcpu) => vcpu.down)) {
+          expect(formatCrash(hypervisor.inspect(guest.vcpu, "test"), String)).toContain("last");
+          hypervisor.destroyDomain(guest.domain);
+          guest = new FakeGuest(hypervisor, { vcpus: 3 });
+          domains++;
+        }
+        const view = guest.view(ARGUMENTS);
+        for (let at = 0; at < 4096; at += 8) view.setBigUint64(at, argument(random, guest), true);
+        const args = Array.from({ length: 6 }, () => argument(random, guest));
+        guest.vcpu.blocked = false;
+        guest.vcpu.upcallMasked = true;
+        guest.cpu.scripts.length = 0;
+        guest.queueCall(number, ...args);
+        hypervisor.runVcpu(guest.vcpu, 50);
+        hypervisor.runTimers();
+        hypervisor.runListeners();
+      }
+    }
+    expect(log.filter((text) => text.includes("BUG"))).toEqual([]);
+    expect(domains).toBeGreaterThan(1);
+    expect(bystander.domain.running).toBe(true);
+    expect(bystander.page(40).every((byte) => byte === 0x77)).toBe(true);
+    expect(bystander.call(HYPERVISOR.xen_version, 0)).toBe(0x40011n);
+    // Every reference is accounted for once the attacker is gone.
+    hypervisor.destroyDomain(guest.domain);
+    hypervisor.destroyDomain(bystander.domain);
+    expect(hypervisor.paging.domain(guest.domain.id)).toBeUndefined();
+    expect(hypervisor.paging.domain(bystander.domain.id)).toBeUndefined();
+  });
+
+  test("faulting at random with a random stack ends the slice, or the domain", () => {
+    const hypervisor = testHypervisor();
+    const random = randomBits(0xfeed_beef_1234_5677n);
+    for (let round = 0; round < 60; round++) {
+      const guest = new FakeGuest(hypervisor);
+      for (let vector = 0; vector < 256; vector++) guest.vcpu.trapAddress[vector] = at(3);
+      for (let step = 0; step < 40; step++) {
+        guest.cpu.scripts.push((cpu) => {
+          const bits = random();
+          if (step % 10 === 9) cpu.regs[4] = bits;
+          if (bits % 5n === 0n) return { reason: EXIT.INTERRUPT, vector: Number(bits >> 8n) & 255, length: 2 };
+          if (bits % 7n === 0n) return { reason: EXIT.SYSENTER };
+          return {
+            reason: EXIT.FAULT,
+            vector: Number(bits >> 8n) & 31,
+            errorCode: Number(bits >> 16n) & 31,
+            hasErrorCode: true,
+            address: random(),
+          };
+        });
+      }
+      hypervisor.runVcpu(guest.vcpu, 5000);
+      expect(guest.domain.running || guest.domain.shutdown?.reason === 3).toBe(true);
+      hypervisor.destroyDomain(guest.domain);
+    }
+  });
+
+  test("a handler that faults for ever does not hold the processor", () => {
+    const guest = new FakeGuest(testHypervisor());
+    guest.vcpu.trapAddress[6] = at(3);
+    const fault = (): object => {
+      guest.cpu.regs[4] = at(STACK + 1);
+      guest.cpu.scripts.push(fault);
+      return { reason: EXIT.FAULT, vector: 6 };
+    };
+    guest.cpu.scripts.push(fault);
+    expect(guest.hypervisor.runVcpu(guest.vcpu, 10_000)).toBe("budget");
+  });
+
+  test("a mistake of ours ends that domain only, with a report of it", () => {
+    const log: string[] = [];
+    const hypervisor = testHypervisor({ log: (_domain, text) => log.push(text) });
+    const other = new FakeGuest(hypervisor);
+    const guest = new FakeGuest(hypervisor);
+    guest.call(HYPERVISOR.xen_version, 0);
+    guest.cpu.regs[3] = 0xabcn;
+    guest.cpu.scripts.push(() => {
+      throw new Error("planted");
+    });
+    expect(hypervisor.runVcpu(guest.vcpu, 10)).toBe("shutdown");
+    const crash = guest.domain.shutdown?.crash;
+    expect(crash?.reason).toContain("planted");
+    expect(log.join("")).toContain("BUG");
+    expect(other.domain.running).toBe(true);
+    const text = formatCrash(crash as never, (number) => `call${number}`);
+    expect(text).toContain("rbx 0000000000000abc");
+    expect(text).toContain("call17(0x0, ");
+    expect(text).toContain("= 262161");
+  });
+});

@@ -1,0 +1,116 @@
+import { XENSTORE_FEATURE } from "@paravirt/xen-abi";
+import type { Caller, Permissions } from "./permissions.ts";
+import { DEFAULT_QUOTAS, type XenstoreQuotas } from "./quota.ts";
+import { Tree } from "./tree.ts";
+import { createDirectView, type View } from "./view.ts";
+import { WatchTable } from "./watches.ts";
+
+/** WATCH may carry a depth (bit 2 of docs/misc/xenstore-ring.txt, which has no name in `io/xs_wire.h` of 4.17). */
+export const XENSTORE_FEATURE_WATCH_DEPTH = 4;
+
+/** Everything that the ring can be asked for: reconnection, the error field, watches with a depth. */
+export const ALL_FEATURES: number =
+  XENSTORE_FEATURE.RECONNECTION | XENSTORE_FEATURE.ERROR | XENSTORE_FEATURE_WATCH_DEPTH;
+
+/** The names that aren't nodes: who may watch them is set by SET_PERMS. */
+export type SpecialName = "@introduceDomain" | "@releaseDomain";
+
+/** What a ring of a domain looks like from the store. */
+export interface DomainRing {
+  /** Takes the ring out of service; the page isn't touched any more. */
+  close(): void;
+}
+
+/** What the store keeps of one domain. */
+export interface DomainState {
+  readonly domid: number;
+  readonly caller: Caller & { target: number | undefined };
+  watches: number;
+  transactions: number;
+  /** Differences from the store's quotas. */
+  quotas: Partial<XenstoreQuotas>;
+  features: number;
+  ring: DomainRing | undefined;
+}
+
+const DOM0_ALONE: Permissions = [{ domid: 0, read: false, write: false }];
+
+/** The state of one store: the tree, the watches, and what is known of domains. */
+export class StoreState {
+  readonly tree: Tree = Tree.create(DOM0_ALONE);
+  readonly watches: WatchTable = new WatchTable();
+  readonly direct: View = createDirectView(this.tree, (event) => this.watches.fire(event));
+  readonly specials: Map<SpecialName, Permissions> = new Map([
+    ["@introduceDomain", DOM0_ALONE],
+    ["@releaseDomain", DOM0_ALONE],
+  ]);
+  quotas: XenstoreQuotas;
+  readonly #domains = new Map<number, DomainState>();
+  #watchSequence = 0;
+
+  constructor(quotas: Partial<XenstoreQuotas>) {
+    this.quotas = { ...DEFAULT_QUOTAS, ...quotas };
+    for (const path of ["/tool", "/tool/xenstored"]) {
+      this.tree.create(path, new Uint8Array(0), DOM0_ALONE);
+    }
+  }
+
+  /** The domain's state, made at first use. */
+  domain(domid: number): DomainState {
+    let domain = this.#domains.get(domid);
+    if (domain === undefined) {
+      const caller = { domid, privileged: domid === 0, target: undefined };
+      domain = { domid, caller, watches: 0, transactions: 0, quotas: {}, features: ALL_FEATURES, ring: undefined };
+      this.#domains.set(domid, domain);
+    }
+    return domain;
+  }
+
+  /** The domain's state, if it has any. */
+  knownDomain(domid: number): DomainState | undefined {
+    return this.#domains.get(domid);
+  }
+
+  forgetDomain(domid: number): void {
+    this.#domains.delete(domid);
+  }
+
+  quotasOf(domain: DomainState): XenstoreQuotas {
+    return { ...this.quotas, ...domain.quotas };
+  }
+
+  nextWatchSequence(): number {
+    return this.#watchSequence++;
+  }
+
+  fireSpecial(name: SpecialName, domid: number): void {
+    this.watches.fireSpecial({ path: name, exact: true, readers: [this.specials.get(name)!] }, domid);
+  }
+
+  /** Takes a domain's ring away, and with it everything that is the domain's own (xenstore.txt, permissions). */
+  removeDomain(domid: number): boolean {
+    const domain = this.#domains.get(domid);
+    if (domain?.ring === undefined) return false;
+    domain.ring.close();
+    domain.ring = undefined;
+    for (const other of this.#domains.values()) if (other.caller.target === domid) other.caller.target = undefined;
+    this.#removeOwned("/", domid);
+    this.#domains.delete(domid);
+    this.fireSpecial("@releaseDomain", domid);
+    return true;
+  }
+
+  #removeOwned(path: string, domid: number): void {
+    if (this.tree.ownedBy(domid) === 0) return;
+    for (const [name, child] of [...(this.tree.get(path)?.children ?? [])]) {
+      const below = path === "/" ? `/${name}` : `${path}/${name}`;
+      if (child.permissions[0]!.domid === domid) this.direct.apply({ kind: "remove", path: below });
+      else this.#removeOwned(below, domid);
+    }
+  }
+}
+
+/** The special name that `path` is, if it is one. */
+export function specialName(path: string): SpecialName | undefined {
+  return path === "@introduceDomain" || path === "@releaseDomain" ? path : undefined;
+}

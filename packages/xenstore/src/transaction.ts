@@ -1,0 +1,119 @@
+import { parentPath } from "./path.ts";
+import { isOver } from "./quota.ts";
+import type { Tree, TreeNode } from "./tree.ts";
+import { ASPECT, applyToTree, type Change, type ChangeEvent, forEachBelow, type View } from "./view.ts";
+
+interface Modified {
+  /** Watches below an ancestor aren't told: the node went with its parent. */
+  exact: boolean;
+  /** Created only because a child was. */
+  implied: boolean;
+}
+
+/**
+ * A transaction: a fork of the tree, the nodes it depends on and the nodes it changed. Its size is bounded by the number
+ * of different nodes touched, however often a guest writes them.
+ */
+export class Transaction implements View {
+  readonly tree: Tree;
+  readonly #base: Tree;
+  readonly #touched = new Map<string, number>();
+  readonly #modified = new Map<string, Modified>();
+
+  constructor(main: Tree) {
+    this.#base = main.fork();
+    this.tree = this.#base.fork();
+  }
+
+  /** Different nodes that were looked at or changed. */
+  get touched(): number {
+    return this.#touched.size;
+  }
+
+  touch(path: string, aspects: number): void {
+    this.#touched.set(path, (this.#touched.get(path) ?? ASPECT.existence) | aspects);
+  }
+
+  apply(change: Change): void {
+    if (change.kind === "remove") {
+      forEachBelow(this.tree, change.path, (path) => {
+        this.touch(path, ASPECT.all);
+        this.#modify(path, { exact: true, implied: false });
+      });
+    }
+    this.#modify(change.path, { exact: false, implied: change.kind === "create" && change.implied });
+    applyToTree(this.tree, change);
+  }
+
+  #modify(path: string, how: Modified): void {
+    const known = this.#modified.get(path);
+    if (known === undefined) this.#modified.set(path, how);
+    else {
+      known.exact &&= how.exact;
+      known.implied &&= how.implied;
+    }
+  }
+
+  /** Tells whether something that this transaction depends on has changed in `main` since it began. */
+  conflictsWith(main: Tree): boolean {
+    if (main.isSame(this.#base)) return false;
+    for (const [path, aspects] of this.#touched) {
+      if (differs(this.#base.get(path), main.get(path), aspects)) return true;
+    }
+    return false;
+  }
+
+  /** Tells whether carrying it out would leave an unprivileged domain with more than `limit` nodes. */
+  exceeds(main: Tree, limit: number, domid: number): boolean {
+    const more = this.tree.ownedBy(domid) - this.#base.ownedBy(domid);
+    return more > 0 && isOver(limit, main.ownedBy(domid) + more);
+  }
+
+  /** Carries the changes out in `main`, which must not conflict; answers the events in order of the first change. */
+  commit(main: Tree): ChangeEvent[] {
+    const events: ChangeEvent[] = [];
+    for (const [path, { exact, implied }] of this.#modified) {
+      const before = main.get(path)?.permissions;
+      const after = this.tree.get(path)?.permissions;
+      if (implied || (before === undefined && after === undefined)) continue;
+      const parent = (this.tree.get(parentPath(path)) ?? main.get(parentPath(path)))?.permissions;
+      const readers = [before, after, parent].filter((list) => list !== undefined);
+      events.push({ path, exact, readers });
+    }
+    // Parents before children; the sort is stable, so siblings stay in the order of their creation.
+    const paths = [...this.#modified.keys()].sort((a, b) => depthOf(a) - depthOf(b));
+    for (const path of paths) this.#carryOut(main, path);
+    return events;
+  }
+
+  #carryOut(main: Tree, path: string): void {
+    const wanted = this.tree.get(path);
+    const present = main.get(path);
+    if (wanted === undefined) {
+      if (present !== undefined) main.remove(path);
+      return;
+    }
+    if (present === undefined) {
+      main.create(path, wanted.value, wanted.permissions);
+      return;
+    }
+    const base = this.#base.get(path);
+    if (wanted.valueStamp !== base?.valueStamp) main.setValue(path, wanted.value);
+    if (wanted.permissionsStamp !== base?.permissionsStamp) main.setPermissions(path, wanted.permissions);
+  }
+}
+
+function differs(before: TreeNode | undefined, now: TreeNode | undefined, aspects: number): boolean {
+  if (before === undefined || now === undefined) return before !== now;
+  return (
+    ((aspects & ASPECT.value) !== 0 && before.valueStamp !== now.valueStamp) ||
+    ((aspects & ASPECT.permissions) !== 0 && before.permissionsStamp !== now.permissionsStamp) ||
+    ((aspects & ASPECT.children) !== 0 && before.childrenStamp !== now.childrenStamp)
+  );
+}
+
+function depthOf(path: string): number {
+  let depth = 0;
+  for (let at = path.indexOf("/"); at >= 0; at = path.indexOf("/", at + 1)) depth++;
+  return depth;
+}
