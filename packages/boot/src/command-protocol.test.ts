@@ -40,7 +40,11 @@ interface Result {
 let runs = 0;
 
 /** Runs the guest's own session script under Debian's busybox, on a pseudo-terminal made by `script`. */
-function runCommand(argv: readonly (string | Uint8Array)[], input?: Uint8Array, options?: CommandOptions): Promise<Result> {
+function runCommand(
+  argv: readonly (string | Uint8Array)[],
+  input?: Uint8Array,
+  options?: CommandOptions,
+): Promise<Result> {
   const run = join(folder, `run${runs++}`);
   const places = {
     tty: "/dev/tty",
@@ -145,7 +149,10 @@ test("an argument with a zero byte, and no argument at all, are refused", () => 
 test("frames decode the same however the console cuts them, and noise between them is kept apart", () => {
   const frame = (type: string, payload: Uint8Array): Uint8Array =>
     Buffer.concat([Buffer.from(`\x1e${type}${payload.length}\n`), payload]);
-  const piece = fc.record({ type: fc.constantFrom("o", "e", "noise"), bytes: fc.uint8Array({ minLength: 1, maxLength: 40 }) });
+  const piece = fc.record({
+    type: fc.constantFrom("o", "e", "noise"),
+    bytes: fc.uint8Array({ minLength: 1, maxLength: 40 }),
+  });
   fc.assert(
     fc.property(fc.array(piece), fc.array(fc.nat(60)), (pieces, cuts) => {
       const noise = (bytes: Uint8Array): Uint8Array => bytes.map((byte) => (byte === 0x1e ? 0x20 : byte));

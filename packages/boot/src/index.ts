@@ -55,6 +55,6 @@ export {
 export { checkPvBootable, type PvPlace } from "./pv-check.ts";
 export { type PvLoad, type PvPlan, type PvPlanOptions, type PvRegion, planPvDomain } from "./pv-plan.ts";
 export { type PvLevelRange, type PvMapping, type PvTableEntry, planMapping, tableEntries } from "./pv-tables.ts";
-export { encodeStartInfo, type StartInfo } from "./start-info.ts";
+export { type DomuStartInfo, encodeStartInfo } from "./start-info.ts";
 export { readTar, type TarEntry } from "./tar.ts";
 export { parseXenFeatures, readXenKernelInfo, type XenFeatures, type XenKernelInfo } from "./xen-notes.ts";

@@ -110,8 +110,9 @@ function featureNames(mask: number): string[] {
 }
 
 function noteValue(desc: Uint8Array): string {
-  const textual =
-    desc.length > 1 && desc[desc.length - 1] === 0 && desc.subarray(0, -1).every((b) => b >= 0x20 && b < 0x7f);
+  // FEATURES comes without a terminating zero; a number is at most eight bytes long.
+  const body = desc[desc.length - 1] === 0 ? desc.subarray(0, -1) : desc;
+  const textual = body.length > 0 && (body !== desc || desc.length > 8) && body.every((b) => b >= 0x20 && b < 0x7f);
   if (textual) return cString(desc, 0);
   const number = noteNumber(desc);
   if (number !== undefined) return hex(number);

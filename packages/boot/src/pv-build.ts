@@ -3,7 +3,8 @@ import { FLAT } from "@paravirt/xen-abi";
 import { hypercallPage } from "./hypercall-page.ts";
 import type { PvPlan } from "./pv-plan.ts";
 import { tableEntries } from "./pv-tables.ts";
-import { encodeStartInfo, type StartInfo } from "./start-info.ts";
+import { type DomuStartInfo, encodeStartInfo } from "./start-info.ts";
+import { utf8Encode } from "./text.ts";
 
 /** What {@link buildPvDomain} does to a machine: it has no memory of its own. */
 export interface PvBuildPorts {
@@ -47,7 +48,7 @@ export interface BuiltPvDomain {
   /** Machine frames of the two rings, which become grants 0 (console) and 1 (xenstore) of domain 0. */
   readonly consoleFrame: Mfn;
   readonly storeFrame: Mfn;
-  readonly startInfo: StartInfo;
+  readonly startInfo: DomuStartInfo;
   /** Frames of every page table that was written, first the top one. */
   readonly tableFrames: readonly Mfn[];
 }
@@ -89,24 +90,24 @@ export function buildPvDomain(plan: PvPlan, ports: PvBuildPorts, options: PvBuil
   }
 
   const address = (pfn: number): bigint => plan.virtBase + BigInt(pfn) * BigInt(PAGE_SIZE);
-  const startInfo: StartInfo = {
+  const startInfo: DomuStartInfo = {
     magic: "xen-3.0-x86_64",
-    pages: plan.pages,
-    sharedInfo: BigInt(options.sharedInfo) * BigInt(PAGE_SIZE),
+    nr_pages: plan.pages,
+    shared_info: BigInt(options.sharedInfo) * BigInt(PAGE_SIZE),
     flags: plan.flags,
-    storeMfn: frameOf(plan.xenstore),
-    storePort: options.storePort,
-    consoleMfn: frameOf(plan.console),
-    consolePort: options.consolePort,
-    ptBase: address(plan.pageTables.pfn),
-    ptFrames: plan.pageTables.pages,
-    mfnList: plan.p2mAddress,
-    moduleStart: plan.moduleStart,
-    moduleLength: plan.moduleLength,
-    commandLine: plan.commandLine,
+    store_mfn: frameOf(plan.xenstore),
+    store_evtchn: options.storePort,
+    console: { domU: { mfn: frameOf(plan.console), evtchn: options.consolePort } },
+    pt_base: address(plan.pageTables.pfn),
+    nr_pt_frames: plan.pageTables.pages,
+    mfn_list: plan.p2mAddress,
+    mod_start: plan.moduleStart,
+    mod_len: BigInt(plan.moduleLength),
+    // A text field holds bytes, one a character.
+    cmd_line: String.fromCharCode(...utf8Encode(plan.commandLine)),
     // libxc fills these two only for a list with its own mapping.
-    firstP2mPfn: plan.p2mApart ? plan.p2m.pfn : 0,
-    p2mFrames: plan.p2mApart ? plan.p2m.pages : 0,
+    first_p2m_pfn: plan.p2mApart ? plan.p2m.pfn : 0,
+    nr_p2m_frames: plan.p2mApart ? plan.p2m.pages : 0,
   };
   writeAt(plan.startInfo * PAGE_SIZE, encodeStartInfo(startInfo));
 

@@ -61,11 +61,13 @@ export function checkPvBootable(image: KernelImage): PvPlace {
   if (loads.length === 0) throw new ParavirtError("BAD_IMAGE", "the kernel has no segment to load");
   const virtBase = xen.virtBase ?? 0n;
   const paddrOffset = xen.paddrOffset ?? virtBase;
-  const physicalStart = loads.reduce((low, s) => (s.paddr < low ? s.paddr : low), loads[0]!.paddr);
-  const physicalEnd = loads.reduce((high, s) => {
-    const end = s.paddr + BigInt(s.memSize);
-    return end > high ? end : high;
-  }, 0n);
+  let physicalStart = loads[0]!.paddr;
+  let physicalEnd = 0n;
+  for (const segment of loads) {
+    if (segment.paddr < physicalStart) physicalStart = segment.paddr;
+    const segmentEnd = segment.paddr + BigInt(segment.memSize);
+    if (segmentEnd > physicalEnd) physicalEnd = segmentEnd;
+  }
   const virtOffset = virtBase - paddrOffset;
   const start = (physicalStart + virtOffset) & MASK64;
   const end = start + (physicalEnd - physicalStart);

@@ -94,8 +94,9 @@ export function* tableEntries(mappings: readonly PvMapping[]): Generator<PvTable
         const below =
           level > 0 ? other.levels[level - 1]! : { from: other.from, to: other.to, pfn: other.pfn, count: 1 };
         if (below.count === 0) continue;
-        const from = own.from > below.from ? own.from : below.from;
-        const to = own.to < below.to ? own.to : below.to;
+        let { from, to } = own;
+        if (below.from > from) from = below.from;
+        if (below.to < to) to = below.to;
         if (from > to) continue;
         const firstIndex = Number((from - own.from) >> shift);
         const lastIndex = Number((to - own.from) >> shift);

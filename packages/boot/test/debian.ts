@@ -1,10 +1,19 @@
 // Debian's own packages as test material, downloaded once into a folder that outlives the run.
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 
-const FOLDER = join(process.env["XDG_CACHE_HOME"] ?? join(process.env["HOME"] ?? tmpdir(), ".cache"), "paravirt-test");
+const FOLDER = join(process.env.XDG_CACHE_HOME ?? join(process.env.HOME ?? tmpdir(), ".cache"), "paravirt-test");
 
 /** Path of the newest `name` package, downloaded by apt when the folder has none. */
 export function debianPackage(name: string): string {
@@ -46,4 +55,34 @@ export function debianKernelPackage(): string {
     text = show();
   }
   return debianPackage(/^Depends: (linux-image-[^ ,]+)/m.exec(text)![1]!);
+}
+
+/** A file of a package, by the end of its path. */
+export function debianFile(deb: string, suffix: RegExp): Uint8Array {
+  const list = execFileSync("dpkg-deb", ["--fsys-tarfile", deb], { maxBuffer: 1 << 30 });
+  const names = execFileSync("tar", ["-tf", "-"], { input: list, encoding: "utf8", maxBuffer: 1 << 26 }).split("\n");
+  const name = names.find((path) => suffix.test(path));
+  if (name === undefined) throw new Error(`${deb} has no ${suffix}`);
+  return execFileSync("tar", ["-xOf", "-", name], { input: list, maxBuffer: 1 << 30 });
+}
+
+/** Debian's kernel as the package has it, and unpacked by `xz`: made once. */
+export function debianKernel(): { readonly vmlinuz: Uint8Array; readonly vmlinux: Uint8Array } {
+  const stem = join(FOLDER, basename(debianKernelPackage(), ".deb"));
+  const keep = (name: string, make: () => Uint8Array): Uint8Array => {
+    const path = `${stem}.${name}`;
+    if (!existsSync(path)) {
+      const temporary = `${path}.${process.pid}`;
+      writeFileSync(temporary, make());
+      renameSync(temporary, path);
+    }
+    return readFileSync(path);
+  };
+  const vmlinuz = keep("vmlinuz", () => debianFile(`${stem}.deb`, /boot\/vmlinuz-/));
+  const vmlinux = keep("vmlinux", () => {
+    const start = Buffer.from(vmlinuz).indexOf(Buffer.from("fd377a585a00", "hex"));
+    // The stream is followed by its size and the rest of the boot code; xz says so, after having unpacked it all.
+    return spawnSync("xz", ["-dc", "--single-stream"], { input: vmlinuz.subarray(start), maxBuffer: 1 << 30 }).stdout;
+  });
+  return { vmlinuz, vmlinux };
 }

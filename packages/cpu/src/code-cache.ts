@@ -36,6 +36,10 @@ export class CodeCache implements CodeListener {
   private readonly instruction = new Instruction();
   private readonly endsBlock: boolean[] = OPCODES.map((row) => ENDS_BLOCK.has(row.name));
   private tlb: SoftTlb | undefined;
+  /** Counts how often everything was forgotten: record addresses from before are stale. */
+  generation = 0;
+  /** Called when the code of a frame is forgotten. */
+  onDrop: ((mfn: number) => void) | undefined;
   blocksDecoded = 0;
   instructionsDecoded = 0;
 
@@ -78,7 +82,11 @@ export class CodeCache implements CodeListener {
   clear(): void {
     const { layout } = this;
     this.memory.bytes.fill(0, layout.codeTables, layout.codeTables + this.nextTable * CODE_TABLE_BYTES);
-    for (const page of this.pages.values()) this.tlb?.unmark(page.mfn, FRAME.code);
+    this.generation++;
+    for (const page of this.pages.values()) {
+      this.tlb?.unmark(page.mfn, FRAME.code);
+      this.onDrop?.(page.mfn);
+    }
     this.pages.clear();
     this.pageOfTable.length = 0;
     this.freeTables.length = 0;
@@ -210,6 +218,7 @@ export class CodeCache implements CodeListener {
     this.memory.words.fill(0, page.table / 4, page.table / 4 + 4096);
     page.chunks.fill(0);
     page.pending.clear();
+    this.onDrop?.(page.mfn);
   }
 
   private releasePage(page: CodePage): void {

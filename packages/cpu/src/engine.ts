@@ -7,6 +7,7 @@ import { SERVICE_RESULT, SERVICES, type Service } from "./services.ts";
 import { HandlerTable } from "./tier0/handlers.ts";
 import { buildTier0, type Tier0Exports } from "./tier0/module.ts";
 import { Selector, writeRecord } from "./tier0/select.ts";
+import { Translator } from "./tier1/translator.ts";
 import { SoftTlb } from "./tlb.ts";
 import { type CpuPorts, EXIT, type EngineOptions, type EngineStats, type Exit, type ExitReason, type Engine as PublicEngine } from "./vcpu.ts";
 import { VirtualCpu } from "./virtual-cpu.ts";
@@ -19,6 +20,8 @@ const DEBUG = 1;
 const DEVICE_NOT_AVAILABLE = 7;
 const TRAP_FLAG = 0x100n;
 const RSP = STATE.gpr / 8 + 4;
+/** Instructions between two looks at where the guest is. */
+const SAMPLE_INTERVAL = 20_000;
 /** Decoded on the fly: an instruction that crosses into another page, or that is stepped. */
 const SCRATCH = ENGINE.scratchRecords;
 
@@ -42,6 +45,7 @@ export class Engine implements PublicEngine {
   readonly selector: Selector;
   readonly exit: MutableExit = { reason: EXIT.BUDGET, vector: 0, hasErrorCode: false, errorCode: 0, address: 0n, length: 0 };
   readonly cpuidResult: Uint32Array = new Uint32Array(4);
+  private readonly translator: Translator;
   private readonly table: HandlerTable;
   private readonly services: (Service | undefined)[];
   private active: VirtualCpu | undefined;
@@ -63,6 +67,14 @@ export class Engine implements PublicEngine {
     this.code = new CodeCache(memory, layout, this.selector);
     this.softTlb = new SoftTlb(memory, layout, this.code);
     this.code.attach(this.softTlb);
+    this.translator = new Translator({
+      memory,
+      wasm,
+      table: this.exports.table,
+      handlers: this.table,
+      selector: this.selector,
+      code: this.code,
+    });
     memory.words[ENGINE.frames / 4] = memory.frames;
     memory.words[ENGINE.frameTable / 4] = layout.frameTable;
     memory.quads[ENGINE.overlayPage / 8] = 1n;
@@ -82,7 +94,7 @@ export class Engine implements PublicEngine {
       tlbFills: this.memory.words[ENGINE.tlbFills / 4]!,
       faults: this.faultCount,
       blocksDecoded: this.code.blocksDecoded,
-      blocksTranslated: 0,
+      blocksTranslated: this.translator.translated,
     };
   }
 
@@ -134,13 +146,18 @@ export class Engine implements PublicEngine {
     let left = budget;
     let record = this.locate(vcpu.ripValue);
     while (record !== 0) {
-      words[ENGINE.budget / 4] = left;
+      const chunk = Math.min(left, SAMPLE_INTERVAL);
+      words[ENGINE.budget / 4] = chunk;
       const reason = this.exports.run(record);
-      const remaining = words[ENGINE.budget / 4]! | 0;
-      this.executed += left - remaining;
-      left = remaining;
+      const spent = chunk - (words[ENGINE.budget / 4]! | 0);
+      this.executed += spent;
+      left -= spent;
       record = words[ENGINE.record / 4]!;
       if (reason === REASON.BUDGET) {
+        if (left > 0) {
+          this.sample(vcpu, record);
+          continue;
+        }
         vcpu.ripValue = this.ripOf(record);
         return this.leave(EXIT.BUDGET);
       }
@@ -169,6 +186,15 @@ export class Engine implements PublicEngine {
       }
     }
     return this.exit;
+  }
+
+  /** Notes where the guest is: what is found often is translated. */
+  private sample(vcpu: VirtualCpu, record: number): void {
+    if (vcpu.mode !== 64) return;
+    const rip = this.ripOf(record);
+    if (this.exports.walk(rip, ACCESS.EXECUTE) !== WALK.FILLED) return;
+    const address = this.memory.words[ENGINE.walkAddress / 4]!;
+    this.translator.sample(address >>> 12, address & 4095);
   }
 
   /** Single step or a disabled FPU: every instruction is looked at. */

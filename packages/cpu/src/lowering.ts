@@ -39,7 +39,6 @@ export interface Lowering {
   /** Pushes the record's second immediate (i32). */
   immediate2(): void;
   /** Translates `size` bytes at the linear address in the i64 local `address` for an `ACCESS`; the result is an i32 local. A fault leaves the instruction. */
- 
   translate(address: number, size: number, access: number): number;
   /** Wraps the linear address (i64) on the stack as the mode demands. */
   wrap(): void;

@@ -6,10 +6,10 @@ import { ParavirtError } from "@paravirt/core";
 
 /** The cache folder: `$XDG_CACHE_HOME/paravirt`, else `~/.cache/paravirt`. It may not exist yet. */
 export function defaultCacheFolder(environment: Readonly<Record<string, string | undefined>> = process.env): string {
-  const base = environment["XDG_CACHE_HOME"];
+  const base = environment.XDG_CACHE_HOME;
   // The XDG specification says to ignore a relative path.
   if (base !== undefined && isAbsolute(base)) return join(base, "paravirt");
-  return join(environment["HOME"] ?? homedir(), ".cache", "paravirt");
+  return join(environment.HOME ?? homedir(), ".cache", "paravirt");
 }
 
 /** Temporary folders of this process that are to go when it does. */

@@ -4,7 +4,7 @@
  */
 export { ByteBuffer } from "./buffer.ts";
 export { CodeEmitter } from "./code.ts";
-export { type MemoryImport, ModuleBuilder, type Signature } from "./module.ts";
+export { type MemoryImport, ModuleBuilder, type Signature, type TableDefinition } from "./module.ts";
 export {
   MEM,
   type MemName,

@@ -17,6 +17,14 @@ export interface MemoryImport {
 }
 
 const FUNCREF = 0x70;
+/** A module's own function table. */
+export interface TableDefinition {
+  readonly functions: readonly number[];
+  /** Slots to begin with, if more than the functions need. */
+  readonly minimum?: number;
+  readonly exportName?: string;
+}
+
 const SECTION = { type: 1, import: 2, function: 3, table: 4, export: 7, element: 9, code: 10 } as const;
 
 /**
@@ -28,7 +36,7 @@ export class ModuleBuilder {
   private readonly imports: { module: string; name: string; type: number }[] = [];
   private readonly functions: { type: number; exportName: string | undefined; code: ByteBuffer | undefined }[] = [];
   private memory: MemoryImport | undefined;
-  private table: readonly number[] | undefined;
+  private table: TableDefinition | undefined;
 
   /** Index of the function type with this signature. */
   type(signature: Signature): number {
@@ -42,9 +50,9 @@ export class ModuleBuilder {
     this.memory = memory;
   }
 
-  /** Gives the module a private table 0 that holds these functions. */
-  setTable(functions: readonly number[]): void {
-    this.table = functions;
+  /** Gives the module a table 0 that begins with `functions`, with room for more up to any size. */
+  setTable(table: TableDefinition): void {
+    this.table = table;
   }
 
   /** Imports a function and returns its index. */
@@ -103,10 +111,15 @@ export class ModuleBuilder {
     section(out, SECTION.table, table ? 1 : 0, (part) => {
       part.byte(FUNCREF);
       part.byte(0);
-      part.unsigned(table?.length ?? 0);
+      part.unsigned(Math.max(table?.minimum ?? 0, table?.functions.length ?? 0));
     });
     const exported = this.functions.map((entry, index) => ({ entry, index })).filter(({ entry }) => entry.exportName);
-    section(out, SECTION.export, exported.length, (part) => {
+    section(out, SECTION.export, exported.length + (table?.exportName ? 1 : 0), (part) => {
+      if (table?.exportName) {
+        part.name(table.exportName);
+        part.byte(1);
+        part.unsigned(0);
+      }
       for (const { entry, index } of exported) {
         part.name(entry.exportName ?? "");
         part.byte(0);
@@ -118,8 +131,8 @@ export class ModuleBuilder {
       part.byte(0x41);
       part.byte(0);
       part.byte(0x0b);
-      part.unsigned(table?.length ?? 0);
-      for (const index of table ?? []) part.unsigned(index);
+      part.unsigned(table?.functions.length ?? 0);
+      for (const index of table?.functions ?? []) part.unsigned(index);
     });
     section(out, SECTION.code, this.functions.length, (part) => {
       this.functions.forEach((entry, index) => {

@@ -1,6 +1,97 @@
-import { BASE_RIP, type Instruction, INVALID, NO_REGISTER, PREFIX, REGISTER_CLASS } from "./instruction.ts";
+import { BASE_RIP, INVALID, type Instruction, NO_REGISTER, PREFIX, REGISTER_CLASS } from "./instruction.ts";
 import { CELLS, DISPATCH, INFO, INFO_TABLE, ROW, SELECT, VARIANTS } from "./table/compile.ts";
 import { FROM } from "./table/operand.ts";
+
+// Plain constants: code that is not optimized yet would look the fields up every time.
+const {
+  CLASSES: INFO_CLASSES,
+  COUNT: INFO_COUNT,
+  IMMEDIATE: INFO_IMMEDIATE,
+  KINDS_MEMORY: INFO_KINDS_MEMORY,
+  KINDS_REGISTER: INFO_KINDS_REGISTER,
+  LENGTH: INFO_LENGTH,
+  MNEMONIC: INFO_MNEMONIC,
+  OPCODE_SLOT: INFO_OPCODE_SLOT,
+  REGISTERS: INFO_REGISTERS,
+  REG_CLASS: INFO_REG_CLASS,
+  REG_SLOT: INFO_REG_SLOT,
+  RM_SLOT: INFO_RM_SLOT,
+  SIZE: INFO_SIZE,
+  SIZES: INFO_SIZES,
+  SIZES_HIGH: INFO_SIZES_HIGH,
+  VVVV_SLOT: INFO_VVVV_SLOT,
+} = INFO;
+const {
+  ADDRESS_REG: ROW_ADDRESS_REG,
+  CONDITIONAL: ROW_CONDITIONAL,
+  D64: ROW_D64,
+  EATS_66: ROW_EATS_66,
+  EATS_F2: ROW_EATS_F2,
+  EATS_F3: ROW_EATS_F3,
+  F64: ROW_F64,
+  LOCKABLE: ROW_LOCKABLE,
+  MODREG: ROW_MODREG,
+  MODRM: ROW_MODRM,
+  NO_66: ROW_NO_66,
+  NO_CS: ROW_NO_CS,
+  OPCODE_BYTE: ROW_OPCODE_BYTE,
+  OPSIZE_TOO: ROW_OPSIZE_TOO,
+  REG_BYTE: ROW_REG_BYTE,
+  REG_CHECKED: ROW_REG_CHECKED,
+  REG_LOW3: ROW_REG_LOW3,
+  RM_BYTE: ROW_RM_BYTE,
+  RM_LOW3: ROW_RM_LOW3,
+  VSIB: ROW_VSIB,
+  VVVV: ROW_VVVV,
+} = ROW;
+const {
+  ADDRESS: SELECT_ADDRESS,
+  L: SELECT_L,
+  MODE: SELECT_MODE,
+  MODRM: SELECT_MODRM,
+  PREFIX: SELECT_PREFIX,
+  REG: SELECT_REG,
+  W: SELECT_W,
+} = SELECT;
+const {
+  ADDRESS_SIZE: PREFIX_ADDRESS_SIZE,
+  CS: PREFIX_CS,
+  DS: PREFIX_DS,
+  LOCK: PREFIX_LOCK,
+  OPERAND_SIZE: PREFIX_OPERAND_SIZE,
+  REP: PREFIX_REP,
+  REPNE: PREFIX_REPNE,
+  REX: PREFIX_REX,
+  REX_W: PREFIX_REX_W,
+  SEGMENT_OVERRIDE: PREFIX_SEGMENT_OVERRIDE,
+  VEX: PREFIX_VEX,
+  VEX_L: PREFIX_VEX_L,
+} = PREFIX;
+const {
+  FAR16: FROM_FAR16,
+  FAR32: FROM_FAR32,
+  IMM16: FROM_IMM16,
+  IMM16_IMM8: FROM_IMM16_IMM8,
+  IMM16_SIGNED: FROM_IMM16_SIGNED,
+  IMM32: FROM_IMM32,
+  IMM64: FROM_IMM64,
+  IMM8: FROM_IMM8,
+  IMM8_IMM8: FROM_IMM8_IMM8,
+  IMM8_SIGNED: FROM_IMM8_SIGNED,
+  IS4: FROM_IS4,
+  MOFFS: FROM_MOFFS,
+  NONE: FROM_NONE,
+  REL16: FROM_REL16,
+  REL32: FROM_REL32,
+  REL8: FROM_REL8,
+  XLAT: FROM_XLAT,
+} = FROM;
+const {
+  TOO_LONG: INVALID_TOO_LONG,
+  TRUNCATED: INVALID_TRUNCATED,
+  UNDEFINED: INVALID_UNDEFINED,
+  VALID: INVALID_VALID,
+} = INVALID;
 
 /** The mode that code is decoded for: the processor's default operand and address size. */
 export type Mode = 16 | 32 | 64;
@@ -58,17 +149,17 @@ export function decode(code: Uint8Array, offset: number, end: number, mode: Mode
   // Near the end: a zero-padded copy, so that the decoder needs no check per byte.
   window.fill(0);
   for (let at = 0; at < available; at++) window[at] = code[offset + at]!;
-  return decodeFrom(window, 0, available < 0 ? 0 : available, mode, into);
+  return decodeFrom(window, 0, Math.max(available, 0), mode, into);
 }
 
 /** Fills `into` for bytes that are no instruction; `used` bytes were looked at to know. */
 function fail(into: Instruction, mode: number, used: number, available: number): number {
   into.invalid =
     used > MAX_LENGTH && available >= MAX_LENGTH
-      ? INVALID.TOO_LONG
+      ? INVALID_TOO_LONG
       : used > available
-        ? INVALID.TRUNCATED
-        : INVALID.UNDEFINED;
+        ? INVALID_TRUNCATED
+        : INVALID_UNDEFINED;
   into.length = 0;
   into.mode = mode;
   into.row = 0;
@@ -80,7 +171,7 @@ function fail(into: Instruction, mode: number, used: number, available: number):
 
 /** Whether register `number` of a segment, control or debug register operand exists. */
 function exists(registerClass: number, number: number, flags: number): boolean {
-  if (registerClass === REGISTER_CLASS.SEGMENT) return number <= 5 && (number !== 1 || (flags & ROW.NO_CS) === 0);
+  if (registerClass === REGISTER_CLASS.SEGMENT) return number <= 5 && (number !== 1 || (flags & ROW_NO_CS) === 0);
   if (registerClass === REGISTER_CLASS.CONTROL) return number === 0 || (number >= 2 && number <= 4) || number === 8;
   return number <= 7;
 }
@@ -109,28 +200,28 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
     }
     switch (kind) {
       case KIND.OPERAND_SIZE:
-        prefixes |= PREFIX.OPERAND_SIZE;
+        prefixes |= PREFIX_OPERAND_SIZE;
         break;
       case KIND.ADDRESS_SIZE:
-        prefixes |= PREFIX.ADDRESS_SIZE;
+        prefixes |= PREFIX_ADDRESS_SIZE;
         break;
       case KIND.LOCK:
-        prefixes |= PREFIX.LOCK;
+        prefixes |= PREFIX_LOCK;
         break;
       case KIND.REPNE:
         // The last of F2 and F3 is the one that counts.
-        prefixes = (prefixes & ~PREFIX.REP) | PREFIX.REPNE;
+        prefixes = (prefixes & ~PREFIX_REP) | PREFIX_REPNE;
         break;
       case KIND.REP:
-        prefixes = (prefixes & ~PREFIX.REPNE) | PREFIX.REP;
+        prefixes = (prefixes & ~PREFIX_REPNE) | PREFIX_REP;
         break;
       default: {
         const number = byte >= 0x64 ? byte - 0x60 : (byte >> 3) & 3;
         // In 64-bit mode ES, CS, SS and DS prefixes are ignored, also as to an earlier FS or GS.
         if (!long || number >= SEGMENT_FS) segment = number;
-        prefixes &= ~(PREFIX.CS | PREFIX.DS);
-        if (byte === 0x2e) prefixes |= PREFIX.CS;
-        else if (byte === 0x3e) prefixes |= PREFIX.DS;
+        prefixes &= ~(PREFIX_CS | PREFIX_DS);
+        if (byte === 0x2e) prefixes |= PREFIX_CS;
+        else if (byte === 0x3e) prefixes |= PREFIX_DS;
       }
     }
     byte = code[++at]!;
@@ -138,11 +229,11 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
     if (at - start > MAX_LENGTH) return fail(into, mode, at - start, available);
   }
   if (prefixes !== 0) {
-    if (prefixes & PREFIX.REP) slot = 2;
-    else if (prefixes & PREFIX.REPNE) slot = 3;
-    else if (prefixes & PREFIX.OPERAND_SIZE) slot = 1;
+    if (prefixes & PREFIX_REP) slot = 2;
+    else if (prefixes & PREFIX_REPNE) slot = 3;
+    else if (prefixes & PREFIX_OPERAND_SIZE) slot = 1;
   }
-  if (segment >= 0) prefixes |= PREFIX.SEGMENT_OVERRIDE;
+  if (segment >= 0) prefixes |= PREFIX_SEGMENT_OVERRIDE;
 
   let place: number;
   let w = 0;
@@ -154,9 +245,12 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
   at++;
   if (opcode === 0x0f) {
     opcode = code[at++]!;
-    if (opcode === 0x38) place = (2 << 8) | (opcode = code[at++]!);
-    else if (opcode === 0x3a) place = (3 << 8) | (opcode = code[at++]!);
-    else place = (1 << 8) | opcode;
+    let map = 1;
+    if (opcode === 0x38 || opcode === 0x3a) {
+      map = opcode === 0x38 ? 2 : 3;
+      opcode = code[at++]!;
+    }
+    place = (map << 8) | opcode;
   } else if ((opcode === 0xc5 || opcode === 0xc4) && (long || code[at]! >= 0xc0)) {
     // SDM 2A 2.3.2 to 2.3.4: no REX, 66, F2, F3 or LOCK before VEX.
     vex = true;
@@ -173,48 +267,53 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
     if (!long) rex = 0;
     opcode = code[at++]!;
     if (
-      map < 1 || map > 3 ||
-      (prefixes & (PREFIX.LOCK | PREFIX.REP | PREFIX.REPNE | PREFIX.OPERAND_SIZE)) !== 0 ||
-      (code[start + opcodeOffset - 1]! & 0xf0) === 0x40 && long && opcodeOffset > 0
+      map < 1 ||
+      map > 3 ||
+      (prefixes & (PREFIX_LOCK | PREFIX_REP | PREFIX_REPNE | PREFIX_OPERAND_SIZE)) !== 0 ||
+      ((code[start + opcodeOffset - 1]! & 0xf0) === 0x40 && long && opcodeOffset > 0)
     )
       return fail(into, mode, at - start, available);
     vvvv = (~payload >> 3) & 15;
     l = (payload >> 2) & 1;
     slot = (payload & 3) === 0 ? 0 : payload & 3;
-    prefixes |= PREFIX.VEX;
-    if (l) prefixes |= PREFIX.VEX_L;
-    if (w) prefixes |= PREFIX.REX_W;
+    prefixes |= PREFIX_VEX;
+    if (l) prefixes |= PREFIX_VEX_L;
+    if (w) prefixes |= PREFIX_REX_W;
     place = ((4 + map) << 8) | opcode;
   } else place = opcode;
   if (rex !== 0 && !vex) {
-    prefixes |= PREFIX.REX;
-    if (rex & 8) prefixes |= PREFIX.REX_W;
+    prefixes |= PREFIX_REX;
+    if (rex & 8) prefixes |= PREFIX_REX_W;
   }
 
   const addressIndex = long
-    ? prefixes & PREFIX.ADDRESS_SIZE ? 1 : 2
-    : (mode === 32) === ((prefixes & PREFIX.ADDRESS_SIZE) === 0) ? 1 : 0;
+    ? prefixes & PREFIX_ADDRESS_SIZE
+      ? 1
+      : 2
+    : (mode === 32) === ((prefixes & PREFIX_ADDRESS_SIZE) === 0)
+      ? 1
+      : 0;
 
   const dispatch = DISPATCH[place]!;
   const select = dispatch & 0xff;
   const modrm = code[at]!;
   let cell = 0;
   if (select !== 0) {
-    if (select & SELECT.PREFIX) cell = slot;
-    if (select & SELECT.REG) cell = (cell << 4) | (modrm >= 0xc0 ? 8 : 0) | ((modrm >> 3) & 7);
-    else if (select & SELECT.MODRM) cell = (cell << 8) | modrm;
-    if (select & SELECT.ADDRESS) cell = cell * 3 + addressIndex;
-    if (select & SELECT.MODE) cell = (cell << 1) | (long ? 1 : 0);
-    if (select & SELECT.W) cell = (cell << 1) | w;
-    if (select & SELECT.L) cell = (cell << 1) | l;
+    if (select & SELECT_PREFIX) cell = slot;
+    if (select & SELECT_REG) cell = (cell << 4) | (modrm >= 0xc0 ? 8 : 0) | ((modrm >> 3) & 7);
+    else if (select & SELECT_MODRM) cell = (cell << 8) | modrm;
+    if (select & SELECT_ADDRESS) cell = cell * 3 + addressIndex;
+    if (select & SELECT_MODE) cell = (cell << 1) | (long ? 1 : 0);
+    if (select & SELECT_W) cell = (cell << 1) | w;
+    if (select & SELECT_L) cell = (cell << 1) | l;
   }
   let row = CELLS[(dispatch >> 8) + cell]!;
   if (row === 0) {
-    const modrmSelects = (select & (SELECT.REG | SELECT.MODRM)) !== 0;
+    const modrmSelects = (select & (SELECT_REG | SELECT_MODRM)) !== 0;
     return fail(into, mode, at - start + (modrmSelects ? 1 : 0), available);
   }
   if (row === NOP_ROW && rex & 1) row = XCHG_ROW;
-  let info = row * (VARIANTS * INFO.LENGTH);
+  let info = row * (VARIANTS * INFO_LENGTH);
   const flags = INFO_TABLE[info]!;
 
   // Operand size: 0 is 16, 1 is 32, 2 is 64 bits.
@@ -223,25 +322,24 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
   if (vex) {
     sizeIndex = w && long ? 2 : 1;
     variant = (sizeIndex - 1) | (l << 1);
-    if (vvvv !== 0 && (flags & ROW.VVVV) === 0) return fail(into, mode, at - start + 1, available);
+    if (vvvv !== 0 && (flags & ROW_VVVV) === 0) return fail(into, mode, at - start + 1, available);
     if (!long) vvvv &= 7;
   } else {
-    const eats66 = (flags & (ROW.EATS_66 | ROW.OPSIZE_TOO)) === ROW.EATS_66;
-    const small = (prefixes & PREFIX.OPERAND_SIZE) !== 0 && !eats66;
+    const eats66 = (flags & (ROW_EATS_66 | ROW_OPSIZE_TOO)) === ROW_EATS_66;
+    const small = (prefixes & PREFIX_OPERAND_SIZE) !== 0 && !eats66;
     if (long) {
-      if (rex & 8 || flags & ROW.F64) sizeIndex = 2;
+      if (rex & 8 || flags & ROW_F64) sizeIndex = 2;
       else if (small) sizeIndex = 0;
-      else sizeIndex = flags & ROW.D64 ? 2 : 1;
+      else sizeIndex = flags & ROW_D64 ? 2 : 1;
     } else sizeIndex = (mode === 32) === small ? 0 : 1;
     variant = sizeIndex;
-    if (flags & (ROW.EATS_66 | ROW.EATS_F3 | ROW.EATS_F2)) {
-      if (eats66) prefixes &= ~PREFIX.OPERAND_SIZE;
-      else if (flags & ROW.EATS_F3) {
-        prefixes &= ~PREFIX.REP;
-        if (flags & ROW.NO_66 && prefixes & PREFIX.OPERAND_SIZE)
-          return fail(into, mode, at - start + 1, available);
+    if (flags & (ROW_EATS_66 | ROW_EATS_F3 | ROW_EATS_F2)) {
+      if (eats66) prefixes &= ~PREFIX_OPERAND_SIZE;
+      else if (flags & ROW_EATS_F3) {
+        prefixes &= ~PREFIX_REP;
+        if (flags & ROW_NO_66 && prefixes & PREFIX_OPERAND_SIZE) return fail(into, mode, at - start + 1, available);
       }
-      if (flags & ROW.EATS_F2) prefixes &= ~PREFIX.REPNE;
+      if (flags & ROW_EATS_F2) prefixes &= ~PREFIX_REPNE;
     }
   }
 
@@ -254,12 +352,12 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
   let reg = 0;
   let rm = 0;
   let defaultSegment = SEGMENT_DS;
-  if (flags & ROW.MODRM) {
+  if (flags & ROW_MODRM) {
     at++;
     reg = ((modrm >> 3) & 7) | ((rex & 4) << 1);
     rm = modrm & 7;
     const mod = modrm >> 6;
-    if (mod === 3 || flags & ROW.MODREG) rm |= (rex & 1) << 3;
+    if (mod === 3 || flags & ROW_MODREG) rm |= (rex & 1) << 3;
     else {
       register = false;
       if (addressIndex !== 0) {
@@ -267,7 +365,7 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
           const sib = code[at++]!;
           scale = sib >> 6;
           index = ((sib >> 3) & 7) | ((rex & 2) << 2);
-          if (index === 4 && (flags & ROW.VSIB) === 0) {
+          if (index === 4 && (flags & ROW_VSIB) === 0) {
             index = NO_REGISTER;
             scale = 0;
           }
@@ -317,118 +415,119 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
             at += 2;
           }
         }
-        if (flags & ROW.VSIB) return fail(into, mode, at - start, available);
+        if (flags & ROW_VSIB) return fail(into, mode, at - start, available);
       }
-      if (flags & ROW.VSIB && (modrm & 7) !== 4) return fail(into, mode, at - start, available);
+      if (flags & ROW_VSIB && (modrm & 7) !== 4) return fail(into, mode, at - start, available);
     }
   }
-  if (prefixes & PREFIX.LOCK && (register || (flags & ROW.LOCKABLE) === 0))
+  if (prefixes & PREFIX_LOCK && (register || (flags & ROW_LOCKABLE) === 0))
     return fail(into, mode, at - start, available);
 
   // SDM 2C, VPGATHERDD: index, mask and destination must be three registers.
-  if (flags & ROW.VSIB && (index === reg || index === vvvv || reg === vvvv))
+  if (flags & ROW_VSIB && (index === reg || index === vvvv || reg === vvvv))
     return fail(into, mode, at - start, available);
 
-  info += variant * INFO.LENGTH;
-  let classes = INFO_TABLE[info + INFO.CLASSES]!;
-  let registers = INFO_TABLE[info + INFO.REGISTERS]!;
-  if (flags & (ROW.REG_LOW3 | ROW.RM_LOW3 | ROW.REG_CHECKED)) {
-    if (flags & ROW.REG_LOW3) reg &= 7;
-    if (flags & ROW.RM_LOW3) rm &= 7;
-    if (flags & ROW.REG_CHECKED && !exists(INFO_TABLE[info + INFO.REG_CLASS]!, reg, flags))
+  info += variant * INFO_LENGTH;
+  let classes = INFO_TABLE[info + INFO_CLASSES]!;
+  let registers = INFO_TABLE[info + INFO_REGISTERS]!;
+  if (flags & (ROW_REG_LOW3 | ROW_RM_LOW3 | ROW_REG_CHECKED | ROW_ADDRESS_REG)) {
+    if (flags & ROW_ADDRESS_REG) classes += addressIndex - 2;
+    if (flags & ROW_REG_LOW3) reg &= 7;
+    if (flags & ROW_RM_LOW3) rm &= 7;
+    if (flags & ROW_REG_CHECKED && !exists(INFO_TABLE[info + INFO_REG_CLASS]!, reg, flags))
       return fail(into, mode, at - start, available);
   }
-  if (rex === 0 && flags & (ROW.REG_BYTE | ROW.RM_BYTE | ROW.OPCODE_BYTE)) {
+  if (rex === 0 && flags & (ROW_REG_BYTE | ROW_RM_BYTE | ROW_OPCODE_BYTE)) {
     // The class after GPR8 is that of the high bytes.
-    if (flags & ROW.REG_BYTE && reg >= HIGH_BYTE_FIRST) {
+    if (flags & ROW_REG_BYTE && reg >= HIGH_BYTE_FIRST) {
       reg -= HIGH_BYTE_FIRST;
-      classes += INFO_TABLE[info + INFO.REG_SLOT]!;
+      classes += INFO_TABLE[info + INFO_REG_SLOT]!;
     }
-    if (flags & ROW.RM_BYTE && register && rm >= HIGH_BYTE_FIRST) {
+    if (flags & ROW_RM_BYTE && register && rm >= HIGH_BYTE_FIRST) {
       rm -= HIGH_BYTE_FIRST;
-      classes += INFO_TABLE[info + INFO.RM_SLOT]!;
+      classes += INFO_TABLE[info + INFO_RM_SLOT]!;
     }
-    if (flags & ROW.OPCODE_BYTE && (opcode & 7) >= HIGH_BYTE_FIRST) {
-      registers -= HIGH_BYTE_FIRST * INFO_TABLE[info + INFO.OPCODE_SLOT]!;
-      classes += INFO_TABLE[info + INFO.OPCODE_SLOT]!;
+    if (flags & ROW_OPCODE_BYTE && (opcode & 7) >= HIGH_BYTE_FIRST) {
+      registers -= HIGH_BYTE_FIRST * INFO_TABLE[info + INFO_OPCODE_SLOT]!;
+      classes += INFO_TABLE[info + INFO_OPCODE_SLOT]!;
     }
   }
-  registers += Math.imul(reg, INFO_TABLE[info + INFO.REG_SLOT]!);
+  registers += Math.imul(reg, INFO_TABLE[info + INFO_REG_SLOT]!);
   const words = into.words;
   if (register) {
-    registers += Math.imul(rm, INFO_TABLE[info + INFO.RM_SLOT]!);
-    words[0] = INFO_TABLE[info + INFO.KINDS_REGISTER]!;
-  } else words[0] = INFO_TABLE[info + INFO.KINDS_MEMORY]!;
-  if (vex) registers += Math.imul(vvvv, INFO_TABLE[info + INFO.VVVV_SLOT]!);
-  else registers += Math.imul((opcode & 7) | ((rex & 1) << 3), INFO_TABLE[info + INFO.OPCODE_SLOT]!);
+    registers += Math.imul(rm, INFO_TABLE[info + INFO_RM_SLOT]!);
+    words[0] = INFO_TABLE[info + INFO_KINDS_REGISTER]!;
+  } else words[0] = INFO_TABLE[info + INFO_KINDS_MEMORY]!;
+  if (vex) registers += Math.imul(vvvv, INFO_TABLE[info + INFO_VVVV_SLOT]!);
+  else registers += Math.imul((opcode & 7) | ((rex & 1) << 3), INFO_TABLE[info + INFO_OPCODE_SLOT]!);
 
   let immediate = 0;
   let immediateHigh = 0;
   let immediate2 = 0;
   let immediateOffset = 0;
   let displacementHigh = displacement >> 31;
-  const following = INFO_TABLE[info + INFO.IMMEDIATE]!;
-  if (following !== FROM.NONE) {
+  const following = INFO_TABLE[info + INFO_IMMEDIATE]!;
+  if (following !== FROM_NONE) {
     immediateOffset = at;
     switch (following) {
-      case FROM.IMM8_SIGNED:
-      case FROM.REL8:
+      case FROM_IMM8_SIGNED:
+      case FROM_REL8:
         immediate = (code[at++]! << 24) >> 24;
         immediateHigh = immediate >> 31;
         break;
-      case FROM.IMM32:
-      case FROM.REL32:
+      case FROM_IMM32:
+      case FROM_REL32:
         immediate = code[at]! | (code[at + 1]! << 8) | (code[at + 2]! << 16) | (code[at + 3]! << 24);
         immediateHigh = immediate >> 31;
         at += 4;
         break;
-      case FROM.IMM8:
+      case FROM_IMM8:
         immediate = code[at++]!;
         break;
-      case FROM.IMM16_SIGNED:
-      case FROM.REL16:
+      case FROM_IMM16_SIGNED:
+      case FROM_REL16:
         immediate = ((code[at]! | (code[at + 1]! << 8)) << 16) >> 16;
         immediateHigh = immediate >> 31;
         at += 2;
         break;
-      case FROM.IMM16:
+      case FROM_IMM16:
         immediate = code[at]! | (code[at + 1]! << 8);
         at += 2;
         break;
-      case FROM.IMM64:
+      case FROM_IMM64:
         immediate = code[at]! | (code[at + 1]! << 8) | (code[at + 2]! << 16) | (code[at + 3]! << 24);
         immediateHigh = code[at + 4]! | (code[at + 5]! << 8) | (code[at + 6]! << 16) | (code[at + 7]! << 24);
         at += 8;
         break;
-      case FROM.IMM16_IMM8:
+      case FROM_IMM16_IMM8:
         immediate = code[at]! | (code[at + 1]! << 8);
         immediate2 = code[at + 2]!;
         at += 3;
         break;
-      case FROM.IMM8_IMM8:
+      case FROM_IMM8_IMM8:
         immediate = code[at]!;
         immediate2 = code[at + 1]!;
         at += 2;
         break;
-      case FROM.IS4:
+      case FROM_IS4:
         immediate = code[at++]!;
-        registers += Math.imul(long ? immediate >> 4 : (immediate >> 4) & 7, INFO_TABLE[info + INFO.OPCODE_SLOT]!);
+        registers += Math.imul(long ? immediate >> 4 : (immediate >> 4) & 7, INFO_TABLE[info + INFO_OPCODE_SLOT]!);
         break;
-      case FROM.FAR16:
+      case FROM_FAR16:
         immediate = code[at]! | (code[at + 1]! << 8);
         immediate2 = code[at + 2]! | (code[at + 3]! << 8);
         at += 4;
         break;
-      case FROM.FAR32:
+      case FROM_FAR32:
         immediate = code[at]! | (code[at + 1]! << 8) | (code[at + 2]! << 16) | (code[at + 3]! << 24);
         immediate2 = code[at + 4]! | (code[at + 5]! << 8);
         at += 6;
         break;
-      case FROM.XLAT:
+      case FROM_XLAT:
         immediateOffset = 0;
         base = 3;
         break;
-      case FROM.MOFFS:
+      case FROM_MOFFS:
         immediateOffset = 0;
         displacementOffset = at;
         displacement = code[at]! | (code[at + 1]! << 8);
@@ -450,18 +549,18 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
   }
   words[1] = classes;
   words[2] = registers;
-  words[4] = INFO_TABLE[info + INFO.SIZES]!;
-  words[5] = INFO_TABLE[info + INFO.SIZES_HIGH]!;
+  words[4] = INFO_TABLE[info + INFO_SIZES]!;
+  words[5] = INFO_TABLE[info + INFO_SIZES_HIGH]!;
 
   const length = at - start;
   if (length > available || length > MAX_LENGTH) return fail(into, mode, length, available);
-  const condition = flags & ROW.CONDITIONAL ? opcode & 15 : 0;
+  const condition = flags & ROW_CONDITIONAL ? opcode & 15 : 0;
   into.length = length;
-  into.invalid = INVALID.VALID;
+  into.invalid = INVALID_VALID;
   into.mode = mode;
   into.row = row;
-  into.mnemonic = INFO_TABLE[info + INFO.MNEMONIC]! + condition;
-  into.operandSize = INFO_TABLE[info + INFO.SIZE]!;
+  into.mnemonic = INFO_TABLE[info + INFO_MNEMONIC]! + condition;
+  into.operandSize = INFO_TABLE[info + INFO_SIZE]!;
   into.addressSize = 2 << addressIndex;
   into.prefixes = prefixes;
   into.condition = condition;
@@ -477,6 +576,6 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
   into.opcodeOffset = opcodeOffset;
   into.displacementOffset = displacementOffset === 0 ? 0 : displacementOffset - start;
   into.immediateOffset = immediateOffset === 0 ? 0 : immediateOffset - start;
-  into.operandCount = INFO_TABLE[info + INFO.COUNT]!;
+  into.operandCount = INFO_TABLE[info + INFO_COUNT]!;
   return length;
 }

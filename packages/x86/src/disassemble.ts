@@ -32,7 +32,11 @@ export interface DisassembledLine extends InstructionText {
 }
 
 /** The text of a decoded instruction that stands at `address`. */
-export function formatInstruction(instruction: Instruction, address: bigint, syntax: Syntax = "intel"): InstructionText {
+export function formatInstruction(
+  instruction: Instruction,
+  address: bigint,
+  syntax: Syntax = "intel",
+): InstructionText {
   return syntax === "att" ? formatAtt(instruction, address) : formatIntel(instruction, address);
 }
 

@@ -1,11 +1,11 @@
 import {
+  CpuidFeature,
   Decoder,
   DecoderOptions,
   Formatter,
   FormatterSyntax,
   Instruction as IcedInstruction,
   MemorySizeOptions,
-  CpuidFeature,
 } from "iced-x86";
 import { expect, test } from "vitest";
 import { createRandom, LIBC, randomInstruction, textSection } from "../test/corpus.ts";
@@ -79,8 +79,7 @@ function sweep(bytes: Uint8Array, mode: Mode): Findings {
   const decoder = new Decoder(mode, bytes, DecoderOptions.None);
   const theirs = new IcedInstruction();
   const ours = new Instruction();
-  for (let offset = 0; offset < bytes.length; )
-    offset += compare(bytes, offset, mode, decoder, theirs, ours, findings);
+  for (let offset = 0; offset < bytes.length; ) offset += compare(bytes, offset, mode, decoder, theirs, ours, findings);
   decoder.free();
   return findings;
 }

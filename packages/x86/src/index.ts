@@ -2,7 +2,7 @@
  * x86 decoder, disassembler and assembler for 16-, 32- and 64-bit code, without allocation per instruction.
  * @packageDocumentation
  */
-export { type AssembleOptions, type Assembled, assemble } from "./assembler/assemble.ts";
+export { type Assembled, type AssembleOptions, assemble } from "./assembler/assemble.ts";
 export { AssemblerError, type AssemblerErrorCode } from "./assembler/errors.ts";
 export { decode, type Mode } from "./decode.ts";
 export {
@@ -16,8 +16,8 @@ export {
 export { type FlagsInfo, type InstructionInfo, instructionInfo, type OperandInfo } from "./info.ts";
 export {
   BASE_RIP,
-  Instruction,
   INVALID,
+  Instruction,
   NO_REGISTER,
   OPERAND,
   PREFIX,

@@ -53,7 +53,7 @@ export function randomInstruction(into: Uint8Array, random: () => number): void 
       break;
     case 4:
       into[at++] = 0xc4;
-      into[at++] = (random() & 0xe0) | random() % 4;
+      into[at++] = (random() & 0xe0) | (random() % 4);
       into[at++] = random() & 1 ? random() | 0x78 : random();
       break;
     case 5:

@@ -7,7 +7,7 @@ import { beforeAll, expect, test } from "vitest";
 import { debianKernelPackage } from "../../test/debian.ts";
 import { readBzImage } from "../bzimage.ts";
 import { readDeb } from "../deb.ts";
-import { crc64, crc32 } from "./crc.ts";
+import { crc32, crc64 } from "./crc.ts";
 import { unlzma } from "./lzma.ts";
 import { detectCompression, unpack } from "./unpack.ts";
 import { xxhash64 } from "./xxhash64.ts";
@@ -30,8 +30,16 @@ beforeAll(() => {
     break;
   }
   const program = readFileSync(process.execPath).subarray(30_000_000, 31_500_000);
-  const text = readFileSync(new URL(import.meta.url)).toString().repeat(20);
-  sample = Buffer.concat([program, Buffer.from(text), randomBytes(150_000), Buffer.alloc(400_000), program.subarray(0, 9)]);
+  const text = readFileSync(new URL(import.meta.url))
+    .toString()
+    .repeat(20);
+  sample = Buffer.concat([
+    program,
+    Buffer.from(text),
+    randomBytes(150_000),
+    Buffer.alloc(400_000),
+    program.subarray(0, 9),
+  ]);
 });
 
 const PACKERS: readonly (readonly string[])[] = [
@@ -122,7 +130,14 @@ test.each(PACKERS.filter((_, i) => i % 2 === 0 || i === 3).map((packer) => [pack
 );
 
 test("a bomb is refused by its size, with the limit in the message", () => {
-  for (const tool of [["gzip", "-c"], ["xz", "-c"], ["zstd", "-c"], ["bzip2", "-c"], ["lz4", "-l", "-c", "-z"], ["xz", "--format=lzma", "-c"]]) {
+  for (const tool of [
+    ["gzip", "-c"],
+    ["xz", "-c"],
+    ["zstd", "-c"],
+    ["bzip2", "-c"],
+    ["lz4", "-l", "-c", "-z"],
+    ["xz", "--format=lzma", "-c"],
+  ]) {
     const packed = pack(tool, Buffer.alloc(3_000_000));
     expect(() => unpack(packed, { limit: 1_000_000 })).toThrow(/over the limit of 1000000/);
   }

@@ -2,13 +2,17 @@ import { crc32 } from "./crc.ts";
 import { corrupt, truncated } from "./errors.ts";
 import { copyMatch, Growable } from "./growable.ts";
 
-const LENGTH_BASE = [3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258];
+const LENGTH_BASE = [
+  3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258,
+];
 const LENGTH_BITS = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0];
 const DISTANCE_BASE = [
-  1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025, 1537, 2049, 3073, 4097, 6145, 8193,
-  12289, 16385, 24577,
+  1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025, 1537, 2049, 3073, 4097, 6145,
+  8193, 12289, 16385, 24577,
 ];
-const DISTANCE_BITS = [0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13];
+const DISTANCE_BITS = [
+  0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13,
+];
 const CODE_ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 const MAX_CODE_LENGTH = 15;
 
@@ -30,7 +34,8 @@ function buildTable(lengths: Uint8Array, count: number, what: string): Uint16Arr
   // RFC 1951 3.2.7: an incomplete code is only right when it has a single symbol of one bit, or none.
   if (left > 0 && longest > 1) throw corrupt("gzip", `incomplete ${what} code`);
   const next = new Uint16Array(MAX_CODE_LENGTH + 2);
-  for (let length = 1; length <= MAX_CODE_LENGTH; length++) next[length + 1] = (next[length]! + perLength[length]!) << 1;
+  for (let length = 1; length <= MAX_CODE_LENGTH; length++)
+    next[length + 1] = (next[length]! + perLength[length]!) << 1;
   const size = Math.max(1, longest);
   const table = new Uint16Array((1 << size) + 1);
   table[1 << size] = size;
@@ -97,7 +102,8 @@ export function inflate(
       bits = 0;
       if (at + 4 > end) throw truncated("gzip", end);
       const length = source[at]! | (source[at + 1]! << 8);
-      if ((source[at + 2]! | (source[at + 3]! << 8)) !== (length ^ 0xffff)) throw corrupt("gzip", "stored block length");
+      if ((source[at + 2]! | (source[at + 3]! << 8)) !== (length ^ 0xffff))
+        throw corrupt("gzip", "stored block length");
       at += 4;
       if (at + length > end) throw truncated("gzip", end);
       bytes = out.reserve(outAt + length);

@@ -2,7 +2,6 @@
 // no way to inline a helper that changes them.
 import { corrupt } from "./errors.ts";
 
-const LOWEST = -0x80000000;
 const HALF = 1024;
 
 // Places in the probability array.
@@ -122,15 +121,15 @@ export function decodeLzmaChunk(
     source[sourceStart + 4]!;
   let previous = outAt > dictionaryStart ? out[outAt - 1]! : 0;
 
-  // Range and code are 32-bit words held as signed integers, which V8 keeps unboxed; adding LOWEST turns a signed
-  // comparison into the unsigned one that is meant.
+  // Range and code are 32-bit words held as signed integers, which V8 keeps unboxed even before it optimises; `>>> 0`
+  // on both sides of a comparison makes it the unsigned one that is meant.
   while (outAt < outEnd) {
     if (at > sourceEnd) throw corrupt("LZMA", "a run needs more bytes than it has");
     const posState = (outAt - positionBase) & pbMask;
     let i = IS_MATCH + (state << 4) + posState;
     let p = probs[i]!;
     let bound = Math.imul(range >>> 11, p);
-    if ((code ^ LOWEST) < (bound ^ LOWEST)) {
+    if (code >>> 0 < bound >>> 0) {
       range = bound;
       probs[i] = p + ((2048 - p) >> 5);
       if (range >>> 24 === 0) {
@@ -150,7 +149,7 @@ export function decodeLzmaChunk(
           i = base + offset + matchBit + symbol;
           p = probs[i]!;
           bound = Math.imul(range >>> 11, p);
-          if ((code ^ LOWEST) < (bound ^ LOWEST)) {
+          if (code >>> 0 < bound >>> 0) {
             range = bound;
             probs[i] = p + ((2048 - p) >> 5);
             symbol <<= 1;
@@ -172,7 +171,7 @@ export function decodeLzmaChunk(
           i = base + symbol;
           p = probs[i]!;
           bound = Math.imul(range >>> 11, p);
-          if ((code ^ LOWEST) < (bound ^ LOWEST)) {
+          if (code >>> 0 < bound >>> 0) {
             range = bound;
             probs[i] = p + ((2048 - p) >> 5);
             symbol <<= 1;
@@ -205,7 +204,7 @@ export function decodeLzmaChunk(
     i = IS_REP + state;
     p = probs[i]!;
     bound = Math.imul(range >>> 11, p);
-    const isRep = (code ^ LOWEST) >= (bound ^ LOWEST);
+    const isRep = code >>> 0 >= bound >>> 0;
     if (!isRep) {
       range = bound;
       probs[i] = p + ((2048 - p) >> 5);
@@ -229,7 +228,7 @@ export function decodeLzmaChunk(
       i = IS_REP0 + state;
       p = probs[i]!;
       bound = Math.imul(range >>> 11, p);
-      if ((code ^ LOWEST) < (bound ^ LOWEST)) {
+      if (code >>> 0 < bound >>> 0) {
         range = bound;
         probs[i] = p + ((2048 - p) >> 5);
         if (range >>> 24 === 0) {
@@ -239,7 +238,7 @@ export function decodeLzmaChunk(
         i = IS_REP0_LONG + (state << 4) + posState;
         p = probs[i]!;
         bound = Math.imul(range >>> 11, p);
-        if ((code ^ LOWEST) < (bound ^ LOWEST)) {
+        if (code >>> 0 < bound >>> 0) {
           range = bound;
           probs[i] = p + ((2048 - p) >> 5);
           if (range >>> 24 === 0) {
@@ -272,7 +271,7 @@ export function decodeLzmaChunk(
         p = probs[i]!;
         bound = Math.imul(range >>> 11, p);
         let distance = rep1;
-        if ((code ^ LOWEST) < (bound ^ LOWEST)) {
+        if (code >>> 0 < bound >>> 0) {
           range = bound;
           probs[i] = p + ((2048 - p) >> 5);
           if (range >>> 24 === 0) {
@@ -290,7 +289,7 @@ export function decodeLzmaChunk(
           i = IS_REP2 + state;
           p = probs[i]!;
           bound = Math.imul(range >>> 11, p);
-          if ((code ^ LOWEST) < (bound ^ LOWEST)) {
+          if (code >>> 0 < bound >>> 0) {
             range = bound;
             probs[i] = p + ((2048 - p) >> 5);
             distance = rep2;
@@ -321,7 +320,7 @@ export function decodeLzmaChunk(
     i = lengthBase + LENGTH_CHOICE;
     p = probs[i]!;
     bound = Math.imul(range >>> 11, p);
-    if ((code ^ LOWEST) < (bound ^ LOWEST)) {
+    if (code >>> 0 < bound >>> 0) {
       range = bound;
       probs[i] = p + ((2048 - p) >> 5);
       tree = lengthBase + LENGTH_LOW + (posState << 3);
@@ -338,7 +337,7 @@ export function decodeLzmaChunk(
       i = lengthBase + LENGTH_CHOICE2;
       p = probs[i]!;
       bound = Math.imul(range >>> 11, p);
-      if ((code ^ LOWEST) < (bound ^ LOWEST)) {
+      if (code >>> 0 < bound >>> 0) {
         range = bound;
         probs[i] = p + ((2048 - p) >> 5);
         tree = lengthBase + LENGTH_MID + (posState << 3);
@@ -362,7 +361,7 @@ export function decodeLzmaChunk(
       i = tree + node;
       p = probs[i]!;
       bound = Math.imul(range >>> 11, p);
-      if ((code ^ LOWEST) < (bound ^ LOWEST)) {
+      if (code >>> 0 < bound >>> 0) {
         range = bound;
         probs[i] = p + ((2048 - p) >> 5);
         node <<= 1;
@@ -386,7 +385,7 @@ export function decodeLzmaChunk(
         i = slotBase + slot;
         p = probs[i]!;
         bound = Math.imul(range >>> 11, p);
-        if ((code ^ LOWEST) < (bound ^ LOWEST)) {
+        if (code >>> 0 < bound >>> 0) {
           range = bound;
           probs[i] = p + ((2048 - p) >> 5);
           slot <<= 1;
@@ -434,7 +433,7 @@ export function decodeLzmaChunk(
           i = base + node;
           p = probs[i]!;
           bound = Math.imul(range >>> 11, p);
-          if ((code ^ LOWEST) < (bound ^ LOWEST)) {
+          if (code >>> 0 < bound >>> 0) {
             range = bound;
             probs[i] = p + ((2048 - p) >> 5);
             node <<= 1;

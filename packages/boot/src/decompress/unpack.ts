@@ -1,6 +1,6 @@
 import { ParavirtError } from "@paravirt/core";
-import { corrupt } from "./errors.ts";
 import { unbzip2 } from "./bzip2.ts";
+import { corrupt } from "./errors.ts";
 import { gunzip } from "./inflate.ts";
 import { unlz4 } from "./lz4.ts";
 import { unlzma } from "./lzma.ts";

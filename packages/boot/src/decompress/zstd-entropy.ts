@@ -185,7 +185,8 @@ function buildHuffman(weights: Uint8Array, count: number): HuffmanTable {
   const log = highBit(sum) + 1;
   const left = (1 << log) - sum;
   // The last weight isn't written: it makes the sum a power of two.
-  if (log > MAX_HUFFMAN_LOG || (left & (left - 1)) !== 0) throw corrupt("zstd", "a Huffman tree that does not come out even");
+  if (log > MAX_HUFFMAN_LOG || (left & (left - 1)) !== 0)
+    throw corrupt("zstd", "a Huffman tree that does not come out even");
   weights[count] = highBit(left) + 1;
   const entries = new Uint16Array(1 << log);
   let at = 0;

@@ -26,7 +26,29 @@ const LITERAL_BASE = Uint32Array.of(
   ...Array.from({ length: 16 }, (_, i) => i),
   ...[16, 18, 20, 22, 24, 28, 32, 40, 48, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536],
 );
-const LITERAL_BITS = Uint8Array.of(...new Array(16).fill(0), 1, 1, 1, 1, 2, 2, 3, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16);
+const LITERAL_BITS = Uint8Array.of(
+  ...new Array(16).fill(0),
+  1,
+  1,
+  1,
+  1,
+  2,
+  2,
+  3,
+  3,
+  4,
+  6,
+  7,
+  8,
+  9,
+  10,
+  11,
+  12,
+  13,
+  14,
+  15,
+  16,
+);
 const MATCH_BASE = Uint32Array.of(
   ...Array.from({ length: 32 }, (_, i) => i + 3),
   ...[35, 37, 39, 41, 43, 47, 51, 59, 67, 83, 99, 131, 259, 515, 1027, 2051, 4099, 8195, 16387, 32771, 65539],
@@ -169,7 +191,12 @@ function decodeFrame(
 }
 
 /** Decodes a literals section; returns its end, and the literals' number in `count`. */
-function decodeLiterals(source: Uint8Array, start: number, end: number, state: FrameState): { at: number; count: number } {
+function decodeLiterals(
+  source: Uint8Array,
+  start: number,
+  end: number,
+  state: FrameState,
+): { at: number; count: number } {
   if (start >= end) throw corrupt("zstd", "an empty block");
   const first = source[start]!;
   const type = first & 3;
@@ -239,8 +266,7 @@ function decodeBlock(
   if (at >= end) throw corrupt("zstd", "a missing sequences section");
   let sequences = source[at++]!;
   if (sequences >= 128) {
-    sequences =
-      sequences === 255 ? (load32(source, at) & 0xffff) + 0x7f00 : ((sequences - 128) << 8) + source[at]!;
+    sequences = sequences === 255 ? (load32(source, at) & 0xffff) + 0x7f00 : ((sequences - 128) << 8) + source[at]!;
     at += sequences >= 0x7f00 ? 2 : 1;
   }
   const blockLimit = outStart + MAX_BLOCK;
@@ -331,7 +357,8 @@ function decodeBlock(
       else for (let j = 0; j < run; j++) bytes[outAt + j] = literals[literalAt + j]!;
       literalAt += run;
       outAt += run;
-      if (offset === 0 || offset > outAt - state.start) throw corrupt("zstd", "a distance before the start of the data");
+      if (offset === 0 || offset > outAt - state.start)
+        throw corrupt("zstd", "a distance before the start of the data");
       copyMatch(bytes, outAt, offset, match);
       outAt = next;
     }

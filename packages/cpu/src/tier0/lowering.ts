@@ -27,7 +27,7 @@ const UNSIGNED_LOAD = { 1: "i64_load8_u", 2: "i64_load16_u", 4: "i64_load32_u", 
 const STORE = { 1: "i64_store8", 2: "i64_store16", 4: "i64_store32", 8: "i64_store" } as const;
 
 /** Bytes in linear memory whose address `pushAddress` pushes. */
-class BytesPlace implements Place {
+export class BytesPlace implements Place {
   private readonly e: CodeEmitter;
   private readonly pushAddress: () => void;
   private readonly isRegister: boolean;

@@ -21,6 +21,8 @@ export interface Tier0Exports {
   /** The six status flags as an RFLAGS image, and back. */
   readFlags(): bigint;
   loadFlags(image: bigint): void;
+  /** Cold functions by slot, then translated regions. */
+  readonly table: WebAssembly.Table;
 }
 
 /** Emits the whole interpreter: main loop, a cold function for each handler, page walker. */
@@ -36,12 +38,12 @@ export function buildTier0(table: HandlerTable, memoryPages: number): Uint8Array
   const readFlags = module.declare({ parameters: [], results: ["i64"] }, "readFlags");
   const loadFlags = module.declare({ parameters: ["i64"], results: [] }, "loadFlags");
   const functions = table.handlers.map(() => module.declare(recordToStatus));
-  module.setTable(functions);
+  module.setTable({ functions, minimum: functions.length, exportName: "table" });
 
   const helpers = new HelperFunctions(module);
   const e = new CodeEmitter(1 << 17);
   e.begin(["i32"]);
-  emitMainLoop(e, table, helpers, cold);
+  emitMainLoop(e, table, helpers, cold, module.type({ parameters: [], results: ["i32"] }));
   module.define(run, e);
 
   e.begin(["i32"]);
@@ -146,7 +148,7 @@ function emitColdDispatch(e: CodeEmitter, type: number): void {
   e.i32(STATUS.EXIT);
 }
 
-function emitMainLoop(e: CodeEmitter, table: HandlerTable, helpers: HelperFunctions, coldDispatch: number): void {
+function emitMainLoop(e: CodeEmitter, table: HandlerTable, helpers: HelperFunctions, coldDispatch: number, regionType: number): void {
   const state = new StateAccess(e);
   const record = 0;
   const budget = e.local("i32");
@@ -164,12 +166,13 @@ function emitMainLoop(e: CodeEmitter, table: HandlerTable, helpers: HelperFuncti
   const jump = e.block();
   const budgetExit = e.block();
   const cold = e.block();
+  const region = e.block();
   const frame: LoopFrame = { record, budget, tlb, nextRip, top, cold, jump, budgetExit };
   const hot = table.handlers.filter((handler) => handler.hot > 0);
   const labels = hot.map(() => e.block()).reverse();
   e.get(budget).i32(1).op("i32_sub").set(budget);
-  e.get(record).mem("i32_load", RECORD.hot);
-  e.brTable([cold, ...labels], cold);
+  e.get(record).mem("i32_load", RECORD.hot).tee(why);
+  e.brTable([cold, ...labels], region);
   hot.forEach((handler) => {
     e.end();
     const c = new HotLowering(e, helpers, frame);
@@ -177,6 +180,16 @@ function emitMainLoop(e: CodeEmitter, table: HandlerTable, helpers: HelperFuncti
     if (!c.ended) c.next();
     e.release("i32", ...c.owned);
   });
+  e.end();
+  // region: the code from here on was translated. It counts for itself.
+  state.set32(ENGINE.budget, () => e.get(budget).i32(1).op("i32_add"));
+  e.get(why).i32(table.handlers.length - table.hotCount).op("i32_add").callIndirect(regionType).set(why);
+  state.get32(ENGINE.budget);
+  e.set(budget);
+  e.get(why).op("i32_eqz").if();
+  state.get64(ENGINE.nextRip);
+  e.set(nextRip).br(jump).end();
+  e.get(why).set(record).get(budget).i32(1).op("i32_sub").set(budget);
   e.end();
   // cold: the record's own function does the work.
   e.get(record).call(coldDispatch).tee(why).op("i32_eqz").if();

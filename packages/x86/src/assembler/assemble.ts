@@ -1,7 +1,7 @@
 import type { Mode } from "../decode.ts";
 import { encode, type SourcePrefixes } from "./encode.ts";
 import { AssemblerError } from "./errors.ts";
-import { evaluate, type Lookup, unescape } from "./expression.ts";
+import { evaluate, type Lookup, unescaped } from "./expression.ts";
 import { parseOperand } from "./operand.ts";
 
 /** Options of {@link assemble}. */
@@ -133,7 +133,8 @@ function runPass(lines: readonly Line[], pass: Pass): PassResult {
     const lookup: Lookup = (name) => {
       if (name === "." || name === "$") return here;
       const value = symbols.get(name) ?? pass.before.get(name) ?? pass.given.get(name);
-      if (value === undefined && pass.final) throw new AssemblerError("UNDEFINED_SYMBOL", `"${name}" is defined nowhere`);
+      if (value === undefined && pass.final)
+        throw new AssemblerError("UNDEFINED_SYMBOL", `"${name}" is defined nowhere`);
       return value;
     };
     try {
@@ -169,7 +170,12 @@ function splitList(text: string): string[] {
   return parts.map((part) => part.trim());
 }
 
-function lineBytes(line: Line, here: bigint, lookup: Lookup, mode: Mode): Iterable<number> & { readonly length: number } {
+function lineBytes(
+  line: Line,
+  here: bigint,
+  lookup: Lookup,
+  mode: Mode,
+): Iterable<number> & { readonly length: number } {
   const { word, rest } = line;
   const size = DATA[word];
   if (size !== undefined) return splitList(rest).flatMap((item) => dataBytes(item, size, lookup));
@@ -182,7 +188,8 @@ function lineBytes(line: Line, here: bigint, lookup: Lookup, mode: Mode): Iterab
     case ".balign": {
       const [to = "1", fill = "0"] = splitList(rest);
       const unit = evaluate(to, lookup).value;
-      if (unit <= 0n || unit > 0x100000n) throw new AssemblerError("OUT_OF_RANGE", `alignment ${unit} is not in 1 to 1048576`);
+      if (unit <= 0n || unit > 0x100000n)
+        throw new AssemblerError("OUT_OF_RANGE", `alignment ${unit} is not in 1 to 1048576`);
       const padding = Number((unit - (here % unit)) % unit);
       return new Uint8Array(padding).fill(Number(BigInt.asUintN(8, evaluate(fill, lookup).value)));
     }
@@ -198,14 +205,15 @@ function lineBytes(line: Line, here: bigint, lookup: Lookup, mode: Mode): Iterab
 }
 
 function countOf(value: bigint): number {
-  if (value < 0n || value > 0x4000000n) throw new AssemblerError("OUT_OF_RANGE", `${value} bytes is not in 0 to 67108864`);
+  if (value < 0n || value > 0x4000000n)
+    throw new AssemblerError("OUT_OF_RANGE", `${value} bytes is not in 0 to 67108864`);
   return Number(value);
 }
 
 function stringBytes(item: string): number[] {
   if (!/^".*"$/.test(item)) throw new AssemblerError("SYNTAX", `${item} is no string`);
   const bytes: number[] = [];
-  for (const character of unescape(item.slice(1, -1))) bytes.push(...utf8(character.codePointAt(0)!));
+  for (const character of unescaped(item.slice(1, -1))) bytes.push(...utf8(character.codePointAt(0)!));
   return bytes;
 }
 

@@ -81,7 +81,8 @@ function buildCandidates(): Map<string, Candidate[]> {
         if (!row.conditional) add(text, candidate);
         else
           CONDITIONS.forEach((name, condition) => {
-            for (const alias of [name, ...(CONDITION_ALIASES[name] ?? [])]) add(text + alias, { ...candidate, condition });
+            for (const alias of [name, ...(CONDITION_ALIASES[name] ?? [])])
+              add(text + alias, { ...candidate, condition });
           });
       }
   });
@@ -180,12 +181,19 @@ interface Fields {
   immediates: { size: number; value: bigint; relative: boolean }[];
 }
 
-function encodeCandidate(candidate: Candidate, request: Request): { bytes: Uint8Array; memorySize: number } | undefined {
+function encodeCandidate(
+  candidate: Candidate,
+  request: Request,
+): { bytes: Uint8Array; memorySize: number } | undefined {
   const { row, sizeIndex, l } = candidate;
   const { mode, prefixes } = request;
   const long = mode === 64;
   if (row.only !== 0 && (row.only === 64) !== long) return undefined;
-  const sizePrefix = row.vex ? (sizeIndex === 2 && !long && row.w < 0 ? undefined : 0) : sizePrefixOf(row, sizeIndex, mode);
+  const sizePrefix = row.vex
+    ? sizeIndex === 2 && !long && row.w < 0
+      ? undefined
+      : 0
+    : sizePrefixOf(row, sizeIndex, mode);
   if (sizePrefix === undefined) return undefined;
   if (prefixes.operandSize !== 0) {
     if (prefixes.operandSize !== 2 << sizeIndex) return undefined;
@@ -294,6 +302,10 @@ function placeRegister(
       fields.forbidsRex = true;
     } else if (registerClass !== REGISTER_CLASS.GPR8) return false;
     else if (number >= 4 && number < 8) fields.needsRex = true;
+  } else if (shape.size === 0 && shape.registerClass === REGISTER_CLASS.GPR64) {
+    // It holds an address: its size is the address size.
+    if (registerClass < REGISTER_CLASS.GPR16 || registerClass > REGISTER_CLASS.GPR64) return false;
+    fields.addressSize = 2 << (registerClass - REGISTER_CLASS.GPR16);
   } else if (registerClass !== shape.registerClass) return false;
   switch (from) {
     case FROM.REG:
@@ -414,7 +426,8 @@ function emit(
   if (sizePrefix === 0x66) bytes.push(0x66);
   if (prefixes.repeat !== 0) bytes.push(prefixes.repeat);
 
-  const address = memory === undefined || fields.moffs ? undefined : addressBytes(memory, addressSize, long, fields, row);
+  const address =
+    memory === undefined || fields.moffs ? undefined : addressBytes(memory, addressSize, long, fields, row);
   if (address === "none") return undefined;
   const high = (number: number): number => (number >> 3) & 1;
   const rexB = address ? address.rexB : high(fields.rm) | high(fields.opcodeLow);
@@ -531,7 +544,8 @@ function addressBytes(
     return { bytes, rexB: 0, rexX: 0, ripRelative: false };
   }
   if (!fitsSigned(displacement, 32)) return "none";
-  const needsSib = index !== NO_REGISTER || (base & 7) === 4 || (base === NO_REGISTER && long) || row.attributes.has("vsib");
+  const needsSib =
+    index !== NO_REGISTER || (base & 7) === 4 || (base === NO_REGISTER && long) || row.attributes.has("vsib");
   const sibIndex = index === NO_REGISTER ? 4 : index & 7;
   const rexX = index === NO_REGISTER ? 0 : (index >> 3) & 1;
   if (base === NO_REGISTER) {

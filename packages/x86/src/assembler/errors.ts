@@ -1,5 +1,10 @@
 /** What an {@link AssemblerError} is about. */
-export type AssemblerErrorCode = "SYNTAX" | "NO_SUCH_INSTRUCTION" | "NO_SUCH_FORM" | "UNDEFINED_SYMBOL" | "OUT_OF_RANGE";
+export type AssemblerErrorCode =
+  | "SYNTAX"
+  | "NO_SUCH_INSTRUCTION"
+  | "NO_SUCH_FORM"
+  | "UNDEFINED_SYMBOL"
+  | "OUT_OF_RANGE";
 
 /** Thrown by the assembler for source that it cannot assemble; `line` counts from 1, `code` tells the kind. */
 export class AssemblerError extends Error {

@@ -16,7 +16,7 @@ const TOKEN = /\s*(0x[0-9a-f]+|0b[01]+|\d+|'(?:\\.|[^\\'])'|[A-Za-z_.$@][\w.$@]*
 const ESCAPES: Readonly<Record<string, string>> = { n: "\n", t: "\t", r: "\r", "0": "\0" };
 
 /** Replaces `\n`, `\t`, `\r`, `\0` and escaped characters in a literal. */
-export function unescape(text: string): string {
+export function unescaped(text: string): string {
   return text.replaceAll(/\\(.)/g, (_, letter: string) => ESCAPES[letter] ?? letter);
 }
 
@@ -41,7 +41,7 @@ export function evaluate(text: string, lookup: Lookup): Value {
       return value;
     }
     if (/^\d/.test(token)) return BigInt(token.toLowerCase());
-    if (token.startsWith("'")) return BigInt(unescape(token.slice(1, -1)).charCodeAt(0));
+    if (token.startsWith("'")) return BigInt(unescaped(token.slice(1, -1)).charCodeAt(0));
     if (/^[A-Za-z_.$@]/.test(token)) {
       symbolic = true;
       const value = lookup(token);

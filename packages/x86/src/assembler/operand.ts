@@ -62,7 +62,8 @@ export function parseOperand(source: string, lookup: Lookup): SourceOperand {
   const sized = SIZE.exec(text);
   const rest = sized ? text.slice(sized[0].length) : text;
   const memory = MEMORY.exec(rest.trim());
-  if (memory) return parseMemory(memory[2]!, memory[1]?.toLowerCase(), sized ? SIZES[sized[1]!.toLowerCase()]! : 0, lookup);
+  if (memory)
+    return parseMemory(memory[2]!, memory[1]?.toLowerCase(), sized ? SIZES[sized[1]!.toLowerCase()]! : 0, lookup);
   if (sized) throw new AssemblerError("SYNTAX", `"${text}" names a size but no memory`);
   const colon = text.indexOf(":");
   if (colon > 0)

@@ -46,6 +46,8 @@ export const ROW = {
   NO_CS: 262144,
   /** 66 beside the mandatory F3 makes it undefined. */
   NO_66: 524288,
+  /** A register of the address size holds an address. */
+  ADDRESS_REG: 1048576,
 } as const;
 
 /** Columns of {@link INFO_TABLE}, a record for each variant of each row. */
@@ -151,6 +153,7 @@ function rowFlags(row: OpcodeRow): number {
   if (row.prefix === "f2") flags |= ROW.EATS_F2;
   if (row.conditional) flags |= ROW.CONDITIONAL;
   if (attribute("vsib")) flags |= ROW.VSIB;
+  if (row.operands.some((code) => code.endsWith("adr"))) flags |= ROW.ADDRESS_REG;
   if (row.operands.some((code) => code[0] === "H" || code[0] === "B")) flags |= ROW.VVVV;
   return flags;
 }
@@ -170,7 +173,8 @@ function compileRow(row: OpcodeRow, index: number): void {
       const shape = operandShape(code, sizeIndex, l);
       placeOperand(info, shape, slot);
       const { registerClass, size } = shape;
-      if ("VWUHLPQN".includes(code[0]!)) vector = Math.max(vector, registerClass === 9 ? 8 : registerClass === 11 ? 32 : 16);
+      if ("VWUHLPQN".includes(code[0]!))
+        vector = Math.max(vector, registerClass === 9 ? 8 : registerClass === 11 ? 32 : 16);
       else if (!NO_DATUM.test(code) && size <= 8) general = Math.max(general, size);
     });
     info[INFO.SIZE] = vector || general || [2, 4, 8][sizeIndex]!;

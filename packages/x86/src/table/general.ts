@@ -34,7 +34,16 @@ ${hex(first + 5)} | ${name} | ${to}rAX Iz | ${flags}
 }).join("");
 
 const SHIFTS = ["rol", "ror", "rcl", "rcr", "shl", "shr", "shl", "sar"];
-const SHIFT_FLAGS = ["m=oc", "m=oc", "m=oc t=c", "m=oc t=c", "m=oszpc u=a", "m=oszpc u=a", "m=oszpc u=a", "m=oszpc u=a"];
+const SHIFT_FLAGS = [
+  "m=oc",
+  "m=oc",
+  "m=oc t=c",
+  "m=oc t=c",
+  "m=oszpc u=a",
+  "m=oszpc u=a",
+  "m=oszpc u=a",
+  "m=oszpc u=a",
+];
 
 const shifts = SHIFTS.map(
   (name, index) => `

@@ -143,6 +143,7 @@ export function operandShape(code: string, sizeIndex: number, l: number): Operan
   switch (letter) {
     case "E":
     case "R": {
+      // GPR64 here; the decoder counts down from it to the address size.
       if (suffix === "adr") return shape(FROM.RM, REGISTER_CLASS.GPR64, 0);
       // Two letters: the register's size, then memory's.
       const split = suffix.length === 2;

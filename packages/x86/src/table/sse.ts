@@ -47,7 +47,10 @@ const floats = (opcode: string, name: string, access: string, kinds: string): st
     ["sd", "f2", "sse2", "Wsd"],
   ]
     .filter(([kind = ""]) => kinds.includes(kind))
-    .map(([kind, prefix, feature, source]) => `[${feature}]\n${prefix} 0f ${opcode} | ${name}${kind} | ${access}Vx ${source} |`)
+    .map(
+      ([kind, prefix, feature, source]) =>
+        `[${feature}]\n${prefix} 0f ${opcode} | ${name}${kind} | ${access}Vx ${source} |`,
+    )
     .join("\n");
 
 const FLOATS = [
@@ -233,7 +236,7 @@ ${each(SSE41, xmm("0f38"))}
 66 0f3a 14 | pextrb | =Eyb Vx Iub |
 66 0f3a 15 | pextrw | =Eyw Vx Iub |
 66 0f3a 16 | pextrd=pextrd/pextrd/pextrq | =Ey Vx Iub |
-66 0f3a 17 | extractps | =Eyd Vx Iub |
+66 0f3a 17 | extractps | =Ed Vx Iub |
 66 0f3a 20 | pinsrb | +Vx Edb Iub |
 66 0f3a 21 | insertps | +Vx Wd Iub |
 66 0f3a 22 | pinsrd=pinsrd/pinsrd/pinsrq | +Vx Ey Iub |

@@ -84,7 +84,7 @@ np 0f c7 /6 reg | rdrand | =Rv | m=c 0=oszap
 np 0f c7 /7 reg | rdseed | =Rv | m=c 0=oszap
 66 0f c7 /7 reg | rdseed | =Rv | m=c 0=oszap opsize
 [rdpid]
-f3 0f c7 /7 reg | rdpid | =Rw | f64
+f3 0f c7 /7 reg | rdpid | =Ry | f64
 [pku]
 np 0f 01 =ee | rdpkru | | R=rcx W=rax,rdx
 np 0f 01 =ef | wrpkru | | R=rax,rcx,rdx

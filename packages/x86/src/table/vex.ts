@@ -26,7 +26,8 @@ const INTEGER_38 = `
 3d pmaxsd; 3e pmaxuw; 3f pmaxud; 40 pmulld`;
 
 /** Feature of the 128-bit and the 256-bit form of an integer operation. */
-const integer = (map: string) => (opcode: string, name: string, rest: readonly string[]) => `
+const integer = (map: string) => (opcode: string, name: string, rest: readonly string[]) =>
+  `
 [avx]
 vex 66 ${map} ${opcode} l0 | v${name} | =Vx Hx Wx |
 [avx2]
@@ -246,7 +247,7 @@ vex 66 0f3a 0f l0 | vpalignr | =Vx Hx Wx Iub |
 vex 66 0f3a 14 l0 | vpextrb | =Eyb Vx Iub |
 vex 66 0f3a 15 l0 | vpextrw | =Eyw Vx Iub |
 vex 66 0f3a 16 l0 | vpextrd=vpextrd/vpextrd/vpextrq | =Ey Vx Iub |
-vex 66 0f3a 17 l0 | vextractps | =Eyd Vx Iub |
+vex 66 0f3a 17 l0 | vextractps | =Ed Vx Iub |
 vex 66 0f3a 18 w0 l1 | vinsertf128 | =Vx Hx Wdq Iub |
 vex 66 0f3a 19 w0 l1 | vextractf128 | =Wdq Vx Iub |
 vex 66 0f3a 20 l0 | vpinsrb | =Vx Hx Edb Iub |

@@ -94,8 +94,7 @@ function isWideMove(instruction: Instruction, row: OpcodeRow): boolean {
 
 function x87Mnemonic(instruction: Instruction, row: OpcodeRow): string {
   const { name } = row;
-  if (instruction.kinds[0] !== OPERAND.MEMORY)
-    return row.operands[1] === "ST0" ? (X87_EXCHANGED[name] ?? name) : name;
+  if (instruction.kinds[0] !== OPERAND.MEMORY) return row.operands[1] === "ST0" ? (X87_EXCHANGED[name] ?? name) : name;
   const size = instruction.sizes[0]!;
   if (/cw$|sw$|env$|save$|rstor$|^fb/.test(name)) return name;
   const integer = name.startsWith("fi");

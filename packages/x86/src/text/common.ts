@@ -101,7 +101,8 @@ export function pseudoMnemonic(instruction: Instruction, row: OpcodeRow): string
     return `${row.name.slice(0, -2)}${PREDICATES[value]}${row.name.slice(-2)}`;
   }
   if (row.name.endsWith("pclmulqdq"))
-    for (const [halves, immediate] of MULTIPLICATIONS) if (immediate === value) return `${row.name.slice(0, -3)}${halves}dq`;
+    for (const [halves, immediate] of MULTIPLICATIONS)
+      if (immediate === value) return `${row.name.slice(0, -3)}${halves}dq`;
   return undefined;
 }
 

@@ -51,7 +51,7 @@ export function formatIntel(instruction: Instruction, address: bigint = 0n): Ins
     operands += separator + operand(instruction, slot, address);
     separator = ", ";
   }
-  return { mnemonic: prefixes + sizeWord(instruction, row) + (pseudo ?? mnemonicOf(instruction)), operands };
+  return { mnemonic: sizeWord(instruction, row) + prefixes + (pseudo ?? mnemonicOf(instruction)), operands };
 }
 
 function operand(instruction: Instruction, slot: number, address: bigint): string {

@@ -1,0 +1,61 @@
+import { readFileSync, writeSync } from "node:fs";
+import { createEngine } from "./packages/cpu/src/index.ts";
+import { Hypervisor } from "./packages/hypervisor/src/hypervisor.ts";
+import { readKernelImage } from "./packages/boot/src/kernel-image.ts";
+import { planPvDomain } from "./packages/boot/src/pv-plan.ts";
+import { buildPvDomain } from "./packages/boot/src/pv-build.ts";
+import { formatCrash } from "./packages/hypervisor/src/crash.ts";
+import { HYPERCALLS } from "./packages/hypervisor/src/hypercalls/index.ts";
+const t0 = performance.now();
+const mib = Number(process.env.MEM ?? 256);
+let unpacked: Uint8Array | undefined; try { unpacked = readFileSync("/tmp/kern/vmlinux"); } catch {}
+const image = readKernelImage(readFileSync("/tmp/kern/boot/vmlinuz-6.1.0-56-amd64"), unpacked ? { unpacked } : {});
+console.error("image", performance.now() - t0);
+const initrd = process.env.INITRD ? readFileSync(process.env.INITRD) : undefined;
+const plan = planPvDomain(image, { pages: mib * 256, ...(initrd ? { initrd } : {}), commandLine: process.env.CMD ?? "console=hvc0 earlyprintk=xen" });
+let engine: any;
+const start = process.hrtime.bigint();
+const hv = new Hypervisor({
+  createEngine: (ports) => (engine = createEngine({ memoryBytes: (mib + 24) << 20, ports })),
+  clock: { now: () => process.hrtime.bigint() - start, wallClockBase: BigInt(Date.now()) * 1000000n },
+  log: (d, t) => process.stderr.write(`[hv ${d}] ${t}`),
+});
+console.error("engine", performance.now() - t0);
+const domain = hv.createDomain({ maxPages: mib * 256 + 2048, vcpus: 1, name: "dev" });
+const m = hv.memory;
+const sp = domain.events.bindHost ? 0 : 0; void sp;
+const built = buildPvDomain(plan, {
+  populate: (pfn) => { const mfn = hv.paging.populatePhysmap(domain.memory, 0, pfn); if (mfn < 0) throw new Error("populate " + pfn + " " + mfn); return mfn as any; },
+  write: (mfn, offset, bytes) => m.bytes.set(bytes, mfn * 4096 + offset),
+  writeEntry: (table, index, target, flags) => { m.quads[table * 512 + index] = BigInt(target) * 4096n + BigInt(flags); },
+}, { sharedInfo: domain.sharedInfoMfn as any, storePort: 1 as any, consolePort: 2 as any });
+console.error("built", performance.now() - t0);
+console.error("pin", hv.paging.pin(domain.memory, 4, built.vcpu.cr3));
+const vcpu = domain.vcpus[0]!;
+console.error("root", domain.newBasePointer(vcpu, built.vcpu.cr3));
+vcpu.cpu.rip = built.vcpu.rip; vcpu.cpu.regs[4] = built.vcpu.rsp; vcpu.cpu.regs[6] = built.vcpu.rsi;
+vcpu.initialised = true; vcpu.down = false;
+domain.unpause();
+const con = built.consoleFrame * 4096;
+const drain = () => { let cons = m.view.getUint32(con + 3072 - 0 + 8, true); };
+function pump() { // xencons: in[1024] out[2048] in_cons in_prod out_cons out_prod
+  let c = m.view.getUint32(con + 3080, true); const p = m.view.getUint32(con + 3084, true);
+  if (c === p) return; const out: number[] = []; while (c !== p) { out.push(m.bytes[con + 1024 + (c & 2047)]!); c = (c + 1) >>> 0; }
+  m.view.setUint32(con + 3080, c, true); writeSync(1, Uint8Array.from(out));
+}
+let lastReport = performance.now();
+const limit = Number(process.env.LIMIT ?? 60) * 1000;
+let slices = 0; const samples = new Map<bigint, number>();
+for (;;) {
+  hv.runTimers(); hv.runListeners();
+  const r = hv.runVcpu(vcpu, Number(process.env.SAMPLE ?? 1_000_000));
+  pump(); slices++; if (process.env.SAMPLE) { const k = vcpu.cpu.rip; samples.set(k, (samples.get(k) ?? 0) + 1); }
+  if (r === "blocked") { const d = hv.nextDeadline(); const now = hv.clock.now(); if (d < 0n) { console.error("blocked forever"); break; } const ms = Number(d - now) / 1e6; if (ms > 0) await new Promise((f) => setTimeout(f, ms)); }
+  if (r === "shutdown" || r === "offline") { console.error("stop", r, domain.shutdown?.reason); if (domain.shutdown?.crash) console.error(formatCrash(domain.shutdown.crash, (n) => HYPERCALLS.find((h: any) => h.number === n)?.name ?? String(n))); break; }
+  if (performance.now() - lastReport > 5000) { lastReport = performance.now(); console.error("..", engine.stats, "rip", vcpu.cpu.rip.toString(16), engine.selector.missing); }
+  if (performance.now() - t0 > limit) { console.error("limit", vcpu.cpu.rip.toString(16)); break; }
+}
+console.error(engine.stats, engine.selector.missing, process.cpuUsage(), engine.softTlb.flushes);
+
+if (process.env.SAMPLE) { const by = new Map<string, number>(); for (const [k, c] of samples) { const n = (k >> BigInt(process.env.GRAN ?? 6) << BigInt(process.env.GRAN ?? 6)).toString(16); by.set(n, (by.get(n) ?? 0) + c); }
+  const tot = [...by.values()].reduce((a, b) => a + b, 0); for (const [n, c] of [...by].sort((a, b) => b[1] - a[1]).slice(0, 25)) console.error((100 * c / tot).toFixed(1) + "%", n); }

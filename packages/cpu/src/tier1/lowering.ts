@@ -1,0 +1,441 @@
+import { BASE_RIP, type Instruction, NO_REGISTER, OPERAND, REGISTER_CLASS } from "@paravirt/x86";
+import type { CodeEmitter } from "@paravirt/wasm-emit";
+import { ACCESS, ENGINE, STATE, TLB } from "../layout.ts";
+import { Flags, type Lowering, type Place, type Size, StateAccess, signExtend, zeroExtend } from "../lowering.ts";
+import { BytesPlace } from "../tier0/lowering.ts";
+import { registerAddress } from "../tier0/select.ts";
+import type { RegionInstruction } from "./control-flow.ts";
+
+/** Locals and labels of a region's function. */
+export interface RegionFrame {
+  /** Locals of the sixteen general registers, -1 for those that the region doesn't use. */
+  readonly registers: readonly number[];
+  /** Locals of the five flag words, by their address in the engine's state. */
+  readonly flags: ReadonlyMap<number, number>;
+  readonly ripBase: number;
+  readonly tlb: number;
+  readonly budget: number;
+  /** What the region returns: 0 to go to `ENGINE.nextRip`, else the record to interpret. */
+  readonly result: number;
+  /** Stores registers and flags, returns `result`. */
+  readonly exit: number;
+}
+
+/** Flag words live in locals; the rest of the engine's state in memory. */
+class RegionState extends StateAccess {
+  private readonly code: CodeEmitter;
+  private readonly flags: ReadonlyMap<number, number>;
+  constructor(e: CodeEmitter, flags: ReadonlyMap<number, number>) {
+    super(e);
+    this.code = e;
+    this.flags = flags;
+  }
+  override get64(address: number): void {
+    const local = this.flags.get(address);
+    if (local === undefined) super.get64(address);
+    else this.code.get(local);
+  }
+  override set64(address: number, push: () => void): void {
+    const local = this.flags.get(address);
+    if (local === undefined) super.set64(address, push);
+    else {
+      push();
+      this.code.set(local);
+    }
+  }
+}
+
+/** How the flag words were made last, as far as the block knows: then conditions are single comparisons. */
+export type FlagSource = "unknown" | "subtract" | "logic" | "add";
+
+/** Flags whose origin is known while emitting a straight run of code. */
+class RegionFlags extends Flags {
+  private readonly code: CodeEmitter;
+  private readonly words: ReadonlyMap<number, number>;
+  source: FlagSource = "unknown";
+  constructor(e: CodeEmitter, state: StateAccess, words: ReadonlyMap<number, number>) {
+    super(e, state);
+    this.code = e;
+    this.words = words;
+  }
+  private word(address: number): void {
+    this.code.get(this.words.get(address)!);
+  }
+  override add(a: number, b: number, result: number): void {
+    super.add(a, b, result);
+    this.source = "add";
+  }
+  override subtract(a: number, b: number, result: number): void {
+    super.subtract(a, b, result);
+    this.source = "subtract";
+  }
+  override logic(result: number): void {
+    const e = this.code;
+    for (const address of [STATE.flagX, STATE.flagY, STATE.flagS, STATE.flagDelta]) e.i64(0).set(this.words.get(address)!);
+    e.get(result).set(this.words.get(STATE.flagResult)!);
+    this.source = "logic";
+  }
+  override explicit(carry: () => void, overflow: () => void, adjust: () => void, result: number): void {
+    super.explicit(carry, overflow, adjust, result);
+    this.source = "unknown";
+  }
+  override load(image: number): void {
+    super.load(image);
+    this.source = "unknown";
+  }
+  override condition(code: number): void {
+    const e = this.code;
+    // After left - right: S is left, Y is right. After a logic operation the result is compared with zero.
+    const compare = (op: Parameters<CodeEmitter["op"]>[0]) => {
+      if (this.source === "logic") {
+        this.word(STATE.flagResult);
+        e.i64(0).op(op);
+      } else {
+        this.word(STATE.flagS);
+        this.word(STATE.flagY);
+        e.op(op);
+      }
+    };
+    if (this.source === "subtract" || this.source === "logic") {
+      const negated = (code & 1) !== 0;
+      switch (code >> 1) {
+        case 1:
+          compare(negated ? "i64_ge_u" : "i64_lt_u");
+          return;
+        case 2:
+          compare(negated ? "i64_ne" : "i64_eq");
+          return;
+        case 3:
+          compare(negated ? "i64_gt_u" : "i64_le_u");
+          return;
+        case 4:
+          this.word(STATE.flagResult);
+          e.i64(0).op(negated ? "i64_ge_s" : "i64_lt_s");
+          return;
+        case 6:
+          compare(negated ? "i64_ge_s" : "i64_lt_s");
+          return;
+        case 7:
+          compare(negated ? "i64_gt_s" : "i64_le_s");
+          return;
+      }
+    }
+    super.condition(code);
+  }
+}
+
+/** A general register in a local. */
+class RegisterPlace implements Place {
+  private readonly e: CodeEmitter;
+  private readonly local: number;
+  /** AH, CH, DH, BH. */
+  private readonly high: boolean;
+  constructor(e: CodeEmitter, local: number, high: boolean) {
+    this.e = e;
+    this.local = local;
+    this.high = high;
+  }
+  private raw(): void {
+    this.e.get(this.local);
+    if (this.high) this.e.i64(8).op("i64_shr_u");
+  }
+  signed(size: Size): void {
+    this.raw();
+    signExtend(this.e, size);
+  }
+  unsigned(size: Size): void {
+    this.raw();
+    zeroExtend(this.e, size);
+  }
+  store(size: Size, push: () => void): void {
+    const { e, local } = this;
+    if (size === 8) {
+      push();
+      e.set(local);
+      return;
+    }
+    if (size === 4) {
+      push();
+      zeroExtend(e, 4);
+      e.set(local);
+      return;
+    }
+    // The value may read the register: it is computed before the merge.
+    push();
+    zeroExtend(e, size);
+    if (this.high) e.i64(8).op("i64_shl");
+    const mask = this.high ? 0xff00 : size === 1 ? 0xff : 0xffff;
+    e.get(local).i64Halves(~mask, -1).op("i64_and").op("i64_or").set(local);
+  }
+  vector(): void {
+    throw new Error("a general register holds no vector");
+  }
+  storeVector(): void {
+    throw new Error("a general register holds no vector");
+  }
+  address(): void {
+    throw new Error("a general register in a local has no address");
+  }
+}
+
+/** A constant operand. */
+class ConstantPlace implements Place {
+  private readonly e: CodeEmitter;
+  private readonly low: number;
+  private readonly highWord: number;
+  constructor(e: CodeEmitter, low: number, highWord: number) {
+    this.e = e;
+    this.low = low;
+    this.highWord = highWord;
+  }
+  signed(size: Size): void {
+    const { e, low } = this;
+    if (size === 8) e.i64Halves(low, this.highWord);
+    else {
+      const shift = 32 - size * 8;
+      e.i64((low << shift) >> shift);
+    }
+  }
+  unsigned(size: Size): void {
+    const { e, low } = this;
+    if (size === 8) e.i64Halves(low, this.highWord);
+    else e.i64Halves(size === 4 ? low : low & (size === 2 ? 0xffff : 0xff), 0);
+  }
+  store(): void {
+    throw new Error("an immediate can't be written");
+  }
+  vector(): void {
+    throw new Error("an immediate is no vector");
+  }
+  storeVector(): void {
+    throw new Error("an immediate is no vector");
+  }
+  address(): void {
+    throw new Error("an immediate has no address in translated code");
+  }
+}
+
+/**
+ * Translated code: operands are known, registers and flags live in locals. A miss or fault stores them and returns the
+ * record, which the interpreter then executes in full generality.
+ */
+export class RegionLowering implements Lowering {
+  readonly e: CodeEmitter;
+  readonly state: StateAccess;
+  readonly flags: RegionFlags;
+  ended = false;
+  private readonly frame: RegionFrame;
+  private item: RegionInstruction | undefined;
+  private recordAddress = 0;
+  /** Instructions of the block from this one on: not executed when it leaves. */
+  private remaining = 0;
+  private readonly owned: number[] = [];
+
+  constructor(e: CodeEmitter, frame: RegionFrame) {
+    this.e = e;
+    this.frame = frame;
+    this.state = new RegionState(e, frame.flags);
+    this.flags = new RegionFlags(e, this.state, frame.flags);
+  }
+
+  /** Starts the next instruction. */
+  start(item: RegionInstruction, record: number, remaining: number): void {
+    this.item = item;
+    this.recordAddress = record;
+    this.remaining = remaining;
+    this.ended = false;
+  }
+
+  /** Ends it: its temporaries are free again. */
+  finish(): void {
+    this.e.release("i32", ...this.owned.splice(0));
+  }
+
+  private get instruction(): Instruction {
+    return this.item!.instruction;
+  }
+
+  /** The places of the instruction's operands; memory is translated here. */
+  places(): Place[] {
+    const { e, instruction } = this;
+    const { definition, shape } = this.item!.handler;
+    const result: Place[] = [];
+    for (let i = 0; i < instruction.operandCount; i++) {
+      switch (instruction.kinds[i]) {
+        case OPERAND.REGISTER: {
+          const registerClass = instruction.classes[i] ?? 0;
+          const number = instruction.registers[i] ?? 0;
+          if (registerClass <= REGISTER_CLASS.GPR64)
+            result.push(new RegisterPlace(e, this.frame.registers[number]!, registerClass === REGISTER_CLASS.GPR8_HIGH));
+          else {
+            const address = registerAddress(registerClass, number);
+            result.push(new BytesPlace(e, () => e.i32(address), true));
+          }
+          break;
+        }
+        case OPERAND.MEMORY: {
+          const access = definition.access[i];
+          const size = shape.sizes[i] ?? 0;
+          if (size === 0 || access === undefined) result.push(new ConstantPlace(e, 0, 0));
+          else result.push(this.memory(size, access === "r" ? ACCESS.READ : ACCESS.WRITE));
+          break;
+        }
+        case OPERAND.ONE:
+          result.push(new ConstantPlace(e, 1, 0));
+          break;
+        case OPERAND.IMMEDIATE2:
+          result.push(new ConstantPlace(e, instruction.immediate2, 0));
+          break;
+        default:
+          result.push(new ConstantPlace(e, instruction.immediate, instruction.immediateHigh));
+      }
+    }
+    return result;
+  }
+
+  private memory(size: number, access: number): Place {
+    const { e } = this;
+    const address = e.temporary("i64");
+    this.effectiveAddress(true);
+    e.set(address);
+    const host = this.translate(address, size, access);
+    e.release("i64", address);
+    return new BytesPlace(e, () => e.get(host), false);
+  }
+
+  register(number: number): Place {
+    return new RegisterPlace(this.e, this.frame.registers[number]!, false);
+  }
+
+  nextRip(): void {
+    const { item } = this;
+    this.e.get(this.frame.ripBase).i64(item!.offset + item!.instruction.length).op("i64_add");
+  }
+
+  currentRip(): void {
+    this.e.get(this.frame.ripBase).i64(this.item!.offset).op("i64_add");
+  }
+
+  /** As in a record: a branch's target counts from the page's start. */
+  immediate(): void {
+    const { item } = this;
+    if (item!.instruction.kinds[0] === OPERAND.RELATIVE) this.e.i64(item!.offset + item!.instruction.length + item!.instruction.immediate);
+    else this.e.i64Halves(this.instruction.immediate, this.instruction.immediateHigh);
+  }
+
+  immediate2(): void {
+    this.e.i32(this.instruction.immediate2);
+  }
+
+  addressMask(): void {
+    this.e.i64(-1);
+  }
+
+  segmentBase(): void {
+    const { segment } = this.instruction;
+    if (segment >= 4) this.state.get64(STATE.segmentBase + segment * 8);
+    else this.e.i64(0);
+  }
+
+  effectiveAddress(withSegment: boolean): void {
+    const { e, instruction, frame } = this;
+    let pushed = false;
+    const add = () => {
+      if (pushed) e.op("i64_add");
+      pushed = true;
+    };
+    if (instruction.base === BASE_RIP) {
+      e.get(frame.ripBase);
+      add();
+    } else if (instruction.base !== NO_REGISTER) {
+      e.get(frame.registers[instruction.base]!);
+      add();
+    }
+    if (instruction.index !== NO_REGISTER) {
+      e.get(frame.registers[instruction.index]!);
+      if (instruction.scale > 0) e.i64(instruction.scale).op("i64_shl");
+      add();
+    }
+    if (instruction.base === BASE_RIP) {
+      e.i64(this.item!.offset + instruction.length + instruction.displacement);
+      add();
+    } else if (instruction.displacement !== 0 || instruction.displacementHigh !== 0 || !pushed) {
+      e.i64Halves(instruction.displacement, instruction.displacementHigh);
+      add();
+    }
+    if (withSegment && instruction.segment >= 4) {
+      this.state.get64(STATE.segmentBase + instruction.segment * 8);
+      add();
+    }
+  }
+
+  translate(address: number, size: number, access: number): number {
+    const { e, frame } = this;
+    const entry = e.temporary("i32");
+    const host = e.temporary("i32");
+    const array = access === ACCESS.WRITE ? TLB.write : TLB.read;
+    e.get(address).op("i32_wrap_i64").i32(8).op("i32_shr_u").i32((TLB.entries - 1) * TLB.entryBytes).op("i32_and");
+    e.get(frame.tlb).op("i32_add").tee(entry).mem("i64_load", array);
+    e.get(address);
+    if (size > 1) e.i64(size - 1).op("i64_add");
+    e.i64(-4096).op("i64_and").op("i64_ne").if();
+    this.leaveToRecord();
+    e.end();
+    e.get(address).op("i32_wrap_i64").get(entry).mem("i32_load", array + 8).op("i32_add").set(host);
+    e.release("i32", entry);
+    this.owned.push(host);
+    return host;
+  }
+
+  /** Gives this instruction to the interpreter. */
+  private leaveToRecord(): void {
+    const { e, frame } = this;
+    e.get(frame.budget).i32(this.remaining).op("i32_add").set(frame.budget);
+    e.i32(this.recordAddress).set(frame.result).br(frame.exit);
+  }
+
+  faultIf(): void {
+    this.e.if();
+    this.leaveToRecord();
+    this.e.end();
+  }
+
+  raise(): void {
+    this.leaveToRecord();
+    this.ended = true;
+  }
+
+  service(): void {
+    this.raise();
+  }
+
+  jump(push: () => void): void {
+    const { e, frame } = this;
+    this.state.set64(ENGINE.nextRip, push);
+    e.i32(0).set(frame.result).br(frame.exit);
+    this.ended = true;
+  }
+
+  /** Branches are the region's own business: it asks the definition for the condition only. */
+  branch(condition: (() => void) | undefined): void {
+    this.branchCondition = condition;
+    this.ended = true;
+  }
+
+  /** Left by {@link RegionLowering.branch} for the region to place. */
+  branchCondition: (() => void) | undefined;
+
+  wrap(): void {}
+
+  uncount(): void {}
+
+  reachable(): void {
+    this.ended = false;
+  }
+
+  call(): void {
+    throw new Error("translated modules import memory only: definitions that call helpers are not translated");
+  }
+
+  next(): void {}
+}
