@@ -5,6 +5,7 @@ import { utf8Decode, utf8Encode } from "./text.ts";
 export interface ArchiveEntry {
   /** Path without a leading slash. */
   readonly path: string;
+  /** What the entry is. */
   readonly type: "file" | "directory" | "symlink" | "character" | "block" | "fifo" | "socket";
   /** Permission bits, octal 7777. */
   readonly mode: number;

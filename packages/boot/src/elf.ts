@@ -24,6 +24,7 @@ export interface ElfSection {
   readonly name: string;
   /** SHT_NOTE is 7, SHT_NOBITS 8. */
   readonly type: number;
+  /** Virtual address, 0 for what is not loaded. */
   readonly address: bigint;
   /** Offset in the file, in bytes. */
   readonly offset: number;
@@ -35,6 +36,7 @@ export interface ElfSection {
 export interface ElfNote {
   /** Its owner: `Xen`, `GNU`. */
   readonly name: string;
+  /** Meaning depends on the owner: for `Xen`, an `ELFNOTE` number. */
   readonly type: number;
   /** Descriptor bytes, a view on the file. */
   readonly desc: Uint8Array;
@@ -48,6 +50,7 @@ export interface ElfFile {
   readonly machine: number;
   /** ET_EXEC is 2, ET_DYN 3. */
   readonly type: number;
+  /** `e_entry`. */
   readonly entry: bigint;
   /** Program headers in file order. */
   readonly segments: readonly ElfSegment[];
@@ -55,6 +58,7 @@ export interface ElfFile {
   readonly sections: readonly ElfSection[];
   /** Notes of all PT_NOTE segments or, without any, of all note sections. */
   readonly notes: readonly ElfNote[];
+  /** The whole file; segments and sections are offsets into it. */
   readonly bytes: Uint8Array;
 }
 

@@ -28,7 +28,15 @@ export {
   type InitramfsOptions,
   joinArchives,
 } from "./initramfs.ts";
-export { type BootWay, type ImageReport, inspectImage } from "./inspect.ts";
+export {
+  type BootReport,
+  type BootWay,
+  type FeatureReport,
+  type ImageReport,
+  inspectImage,
+  type NoteReport,
+  type SegmentReport,
+} from "./inspect.ts";
 export {
   bzImagePayload,
   DEFAULT_KERNEL_LIMIT,

@@ -87,6 +87,7 @@ export interface GuestCommandLineOptions {
   readonly stdin?: boolean;
   /** Size of the terminal behind a shell. */
   readonly rows?: number;
+  /** Characters in a line; only with {@link GuestCommandLineOptions.rows}. */
   readonly columns?: number;
   /** Value of TERM. */
   readonly term?: string;

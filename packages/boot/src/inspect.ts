@@ -7,37 +7,78 @@ import { noteName, noteNumber, parseXenFeatures } from "./xen-notes.ts";
 
 /** One way to boot, and whether the image can. */
 export interface BootWay {
+  /** Whether the image can boot this way. */
   readonly possible: boolean;
   /** Why not, in one line. */
   readonly reason?: string;
 }
 
+/** A segment that is loaded. */
+export interface SegmentReport {
+  /** Physical address. */
+  readonly physical: string;
+  /** Virtual address. */
+  readonly virtual: string;
+  /** Bytes in the file. */
+  readonly fileSize: number;
+  /** Bytes in memory. */
+  readonly memorySize: number;
+  /** `r-x` and the like. */
+  readonly access: string;
+}
+
+/** A Xen note. */
+export interface NoteReport {
+  /** Its name in Xen's headers, or its number. */
+  readonly name: string;
+  /** Text, a number in hexadecimal, or bytes. */
+  readonly value: string;
+}
+
+/** Xen features by name. */
+export interface FeatureReport {
+  /** Those that the kernel can't do without. */
+  readonly required: readonly string[];
+  /** Those that it can use, required ones included. */
+  readonly supported: readonly string[];
+}
+
+/** How an image can boot. */
+export interface BootReport {
+  /** As a 64-bit PV guest. */
+  readonly pv64: BootWay;
+  /** As a PVH guest. */
+  readonly pvh: BootWay;
+}
+
 /** What an image is, in plain JSON values; addresses are hexadecimal text. */
 export interface ImageReport {
+  /** What the file is. */
   readonly format: KernelImage["format"];
+  /** How its payload is packed, or `none`. */
   readonly compression: string;
   /** Bytes of the unpacked kernel. */
   readonly unpackedSize: number;
+  /** A bzImage's version text. */
   readonly kernelVersion?: string;
+  /** 64 or 32. */
   readonly bits: 32 | 64;
-  /** ELF machine number. */
+  /** ELF machine number: 62 is x86-64. */
   readonly machine: number;
+  /** Entry point of the ELF header. */
   readonly elfEntry: string;
   /** Entry point for Xen, where a note names one. */
   readonly entry?: string;
-  readonly segments: readonly {
-    readonly physical: string;
-    readonly virtual: string;
-    readonly fileSize: number;
-    readonly memorySize: number;
-    readonly access: string;
-  }[];
+  /** What is loaded, in file order. */
+  readonly segments: readonly SegmentReport[];
   /** Where Xen's notes were found. */
   readonly noteSource: "elf-notes" | "__xen_guest" | "none";
-  /** The Xen notes in file order: name and value. */
-  readonly notes: readonly { readonly name: string; readonly value: string }[];
-  readonly features: { readonly required: readonly string[]; readonly supported: readonly string[] };
-  readonly boot: { readonly pv64: BootWay; readonly pvh: BootWay };
+  /** The Xen notes in file order. */
+  readonly notes: readonly NoteReport[];
+  /** Features that the notes name. */
+  readonly features: FeatureReport;
+  /** Whether and how it can boot. */
+  readonly boot: BootReport;
 }
 
 /** Describes a kernel image for `paravirt inspect`. Throws what {@link readKernelImage} throws. */

@@ -20,19 +20,25 @@ export interface PvBuildPorts {
 export interface PvBuildOptions {
   /** Frame of the shared info page, which isn't among the domain's own. */
   readonly sharedInfo: Mfn;
+  /** The domain's end of the xenstore channel; 1 on real Xen. */
   readonly storePort: Port;
+  /** The domain's end of the console channel; 2 on real Xen. */
   readonly consolePort: Port;
 }
 
 /** State of VCPU 0 before its first instruction (libxc's vcpu_x86_64); registers not named are 0. */
 export interface PvVcpuState {
+  /** First instruction. */
   readonly rip: bigint;
   /** Top of the boot stack. */
   readonly rsp: bigint;
   /** Address of start_info. */
   readonly rsi: bigint;
+  /** IF alone. */
   readonly rflags: bigint;
+  /** FLAT_KERNEL_CS. */
   readonly cs: number;
+  /** FLAT_KERNEL_SS. */
   readonly ss: number;
   /** DS, ES, FS and GS. */
   readonly ds: number;
@@ -42,12 +48,15 @@ export interface PvVcpuState {
 
 /** A domain as {@link buildPvDomain} leaves it. */
 export interface BuiltPvDomain {
+  /** Registers of the first VCPU. */
   readonly vcpu: PvVcpuState;
   /** Machine frame by pfn. */
   readonly frames: Uint32Array;
   /** Machine frames of the two rings, which become grants 0 (console) and 1 (xenstore) of domain 0. */
   readonly consoleFrame: Mfn;
+  /** Frame of the xenstore ring. */
   readonly storeFrame: Mfn;
+  /** What the start info page says. */
   readonly startInfo: DomuStartInfo;
   /** Frames of every page table that was written, first the top one. */
   readonly tableFrames: readonly Mfn[];

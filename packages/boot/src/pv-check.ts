@@ -5,12 +5,17 @@ import { parseXenFeatures } from "./xen-notes.ts";
 
 /** Where a PV kernel wants to be, after libelf's rules for absent notes. */
 export interface PvPlace {
+  /** Linear address of pfn 0. */
   readonly virtBase: bigint;
+  /** What is subtracted from the file's physical addresses. */
   readonly paddrOffset: bigint;
+  /** Linear address of the first instruction. */
   readonly entry: bigint;
   /** First and last-plus-one physical address of its segments. */
   readonly physicalStart: bigint;
+  /** Past the last byte of any segment. */
   readonly physicalEnd: bigint;
+  /** Page that HYPERCALL_PAGE names. */
   readonly hypercallPage: Pfn | undefined;
 }
 

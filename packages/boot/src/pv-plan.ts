@@ -19,12 +19,15 @@ export interface PvPlanOptions {
 export interface PvLoad {
   /** Offset from pfn 0, in bytes. */
   readonly address: number;
+  /** What to write; a view on the image or the initrd. */
   readonly bytes: Uint8Array;
 }
 
 /** A run of frames with a purpose. */
 export interface PvRegion {
+  /** First frame. */
   readonly pfn: Pfn;
+  /** Number of frames. */
   readonly pages: number;
 }
 
@@ -38,14 +41,19 @@ export interface PvPlan {
   readonly entry: bigint;
   /** Kernel segments and the initrd, in the order in which they are written. */
   readonly loads: readonly PvLoad[];
+  /** From the first segment's page to the last one's. */
   readonly kernel: PvRegion;
+  /** The start info page. */
   readonly startInfo: Pfn;
   /** Xenstore and console ring pages. */
   readonly xenstore: Pfn;
+  /** The console ring page. */
   readonly console: Pfn;
   /** Tables of the initial mapping: L4, L3, L2, then L1. */
   readonly pageTables: PvRegion;
+  /** The first stack's page. */
   readonly bootStack: Pfn;
+  /** Where the ramdisk lies; `undefined` without one. */
   readonly initrd: PvRegion | undefined;
   /** The list of machine frames, with its own page tables after it when the kernel names an INIT_P2M address. */
   readonly p2m: PvRegion;
@@ -57,6 +65,7 @@ export interface PvPlan {
   readonly hypercallPage: Pfn | undefined;
   /** First linear address past what is used, and past the initial mapping (a 4 MiB boundary). */
   readonly allocatedEnd: bigint;
+  /** First linear address past the initial mapping. */
   readonly mappedEnd: bigint;
   /** The initial mapping, then the one of the frame list if it is apart. */
   readonly mappings: readonly PvMapping[];
@@ -66,6 +75,7 @@ export interface PvPlan {
   readonly moduleStart: bigint;
   /** Bytes of the initrd. */
   readonly moduleLength: number;
+  /** The kernel's command line. */
   readonly commandLine: string;
 }
 

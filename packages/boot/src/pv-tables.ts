@@ -6,10 +6,13 @@ const ADDRESS_MASK = (1n << 48n) - 1n;
 
 /** The tables of one level in one mapping: they cover linear addresses `from` to `to`, inclusive, 48 bits. */
 export interface PvLevelRange {
+  /** First linear address. */
   readonly from: bigint;
+  /** Last linear address, inclusive; below `from` when there is no table. */
   readonly to: bigint;
   /** First table's frame; `count` tables follow each other. */
   readonly pfn: number;
+  /** Number of tables. */
   readonly count: number;
 }
 
@@ -23,6 +26,7 @@ export interface PvMapping {
   readonly pfn: number;
   /** Tables in all, and the frame of the first one: L4, L3, L2 then L1 tables follow each other. */
   readonly tables: number;
+  /** Frame of the first table. */
   readonly tablesPfn: number;
   /** By level, L1 first. */
   readonly levels: readonly PvLevelRange[];
@@ -30,8 +34,11 @@ export interface PvMapping {
 
 /** One page-table entry to write: in the table at `table`, pointing to `target`. */
 export interface PvTableEntry {
+  /** Frame of the table that holds the entry. */
   readonly table: Pfn;
+  /** 0 to 511. */
   readonly index: number;
+  /** Frame that the entry points to. */
   readonly target: Pfn;
   /** Bits 0 to 11. */
   readonly flags: number;

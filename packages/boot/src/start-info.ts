@@ -1,9 +1,10 @@
 import { layout, type StructValue } from "@paravirt/xen-abi";
 
-type Whole = StructValue<"start_info">;
-
 /** `start_info` (public/xen.h) of a 64-bit domU, by its C names. */
-export type DomuStartInfo = Omit<Whole, "console"> & { readonly console: Pick<Whole["console"], "domU"> };
+export interface DomuStartInfo extends Omit<StructValue<"start_info">, "console"> {
+  /** The console's ring: `domU` is the half of the union that counts. */
+  readonly console: Pick<StructValue<"start_info">["console"], "domU">;
+}
 
 /** Encodes `start_info` for a 64-bit guest. Throws `BAD_ARGUMENT` for a field that does not fit. */
 export function encodeStartInfo(info: DomuStartInfo): Uint8Array {

@@ -4,6 +4,7 @@ import { utf8Decode } from "./text.ts";
 
 /** A file of a tar archive; a hard link names the file that it is. */
 export interface TarEntry extends Omit<ArchiveEntry, "type"> {
+  /** What the entry is. */
   readonly type: ArchiveEntry["type"] | "hardlink";
 }
 

@@ -14,23 +14,35 @@ export interface XenFeatures {
 export interface XenKernelInfo {
   /** Where it was found: ELF notes, or the older `__xen_guest` section. */
   readonly source: "elf-notes" | "__xen_guest";
+  /** ENTRY: linear address of the first instruction. */
   readonly entry: bigint | undefined;
   /** Virtual address of a page that is filled with hypercall stubs. */
   readonly hypercallPage: bigint | undefined;
+  /** VIRT_BASE: linear address of pfn 0. */
   readonly virtBase: bigint | undefined;
   /** What is subtracted from the addresses in the ELF headers. */
   readonly paddrOffset: bigint | undefined;
+  /** XEN_VERSION: `xen-3.0`. */
   readonly xenVersion: string | undefined;
+  /** GUEST_OS. */
   readonly guestOs: string | undefined;
+  /** GUEST_VERSION. */
   readonly guestVersion: string | undefined;
+  /** LOADER: `generic`. */
   readonly loader: string | undefined;
+  /** PAE_MODE. */
   readonly paeMode: string | undefined;
+  /** FEATURES, as {@link parseXenFeatures} reads it. */
   readonly features: string | undefined;
+  /** SUPPORTED_FEATURES, a mask of `1 << XENFEAT.…`. */
   readonly supportedFeatures: number | undefined;
+  /** HV_START_LOW: lowest address that the hypervisor may use. */
   readonly hvStartLow: bigint | undefined;
   /** Mask and value pairs that tell a valid L1 entry. */
   readonly l1MfnValid: readonly bigint[] | undefined;
+  /** SUSPEND_CANCEL. */
   readonly suspendCancel: boolean;
+  /** Whether there is a BSD_SYMTAB note; the symbol table itself isn't loaded. */
   readonly bsdSymtab: boolean;
   /** Virtual address at which the list of machine frames is mapped. */
   readonly initP2m: bigint | undefined;

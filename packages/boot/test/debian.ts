@@ -15,6 +15,19 @@ import { basename, join } from "node:path";
 
 const FOLDER = join(process.env.XDG_CACHE_HOME ?? join(process.env.HOME ?? tmpdir(), ".cache"), "paravirt-test");
 
+/** Fetches the package lists; another test file may be doing the same, and then apt's lock is taken. */
+function updateLists(): void {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      execFileSync("apt-get", ["update", "-q"], { stdio: "pipe" });
+      return;
+    } catch (error) {
+      if (attempt === 5) throw error;
+      execFileSync("sleep", ["3"]);
+    }
+  }
+}
+
 /** Path of the newest `name` package, downloaded by apt when the folder has none. */
 export function debianPackage(name: string): string {
   mkdirSync(FOLDER, { recursive: true });
@@ -29,7 +42,7 @@ export function debianPackage(name: string): string {
     try {
       download();
     } catch {
-      execFileSync("apt-get", ["update", "-q"], { stdio: "pipe" });
+      updateLists();
       download();
     }
     for (const file of readdirSync(work)) renameSync(join(work, file), join(FOLDER, file));
@@ -51,7 +64,7 @@ export function debianKernelPackage(): string {
   try {
     text = show();
   } catch {
-    execFileSync("apt-get", ["update", "-q"], { stdio: "pipe" });
+    updateLists();
     text = show();
   }
   return debianPackage(/^Depends: (linux-image-[^ ,]+)/m.exec(text)![1]!);

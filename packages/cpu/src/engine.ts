@@ -3,6 +3,7 @@ import { decode, Instruction, OPCODES, OPERAND, SEGMENT } from "@paravirt/x86";
 import { CodeCache } from "./code-cache.ts";
 import { ACCESS, ENGINE, type EngineLayout, FRAME, REASON, RECORD, STATE, STATUS, WALK } from "./layout.ts";
 import { createMemory } from "./memory.ts";
+import { FPU_SERVICES } from "./services-fpu-interim.ts";
 import { SERVICE_RESULT, SERVICES, type Service } from "./services.ts";
 import { HandlerTable } from "./tier0/handlers.ts";
 import { buildTier0, type Tier0Exports } from "./tier0/module.ts";
@@ -60,7 +61,7 @@ export class Engine implements PublicEngine {
     this.layout = layout;
     this.ports = options.ports;
     this.table = new HandlerTable();
-    this.services = this.table.handlers.map((handler) => SERVICES[handler.definition.name]);
+    this.services = this.table.handlers.map((handler) => ({ ...SERVICES, ...FPU_SERVICES } as typeof SERVICES)[handler.definition.name]);
     this.selector = new Selector(this.table);
     const module = new WebAssembly.Module(buildTier0(this.table, wasm.buffer.byteLength / 65536) as Uint8Array<ArrayBuffer>);
     this.exports = new WebAssembly.Instance(module, { e: { m: wasm } }).exports as unknown as Tier0Exports;

@@ -3,6 +3,14 @@ import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { ParavirtError } from "@paravirt/core";
 
+/** Names or paths of the two programs that are run; tests put others in their place. */
+export interface AptPrograms {
+  /** `apt-get` when left alone. */
+  readonly get: string;
+  /** `apt-cache` when left alone. */
+  readonly cache: string;
+}
+
 /** What {@link openApt} needs to know. */
 export interface AptOptions {
   /** Folder for package lists of our own, where the machine's are missing and may not be fetched. */
@@ -11,13 +19,15 @@ export interface AptOptions {
   onProgress?(step: "lists" | "package", name: string, fraction: number): void;
   /** Ends a running download. */
   readonly signal?: AbortSignal;
-  /** Program names, for tests: `apt-get` and `apt-cache`. */
-  readonly programs?: { readonly get: string; readonly cache: string };
+  /** Other programs than `apt-get` and `apt-cache`. */
+  readonly programs?: AptPrograms;
 }
 
 /** A package as apt would install it. */
 export interface AptPackage {
+  /** Package name. */
   readonly name: string;
+  /** Candidate version. */
   readonly version: string;
   /** Its control fields. */
   readonly fields: ReadonlyMap<string, string>;

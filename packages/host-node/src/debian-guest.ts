@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync 
 import { basename, join } from "node:path";
 import {
   buildInitramfs,
+  type Deb,
   type InitramfsModule,
   isModulePath,
   type KernelImage,
@@ -12,7 +13,7 @@ import {
   resolveModules,
 } from "@paravirt/boot";
 import { isParavirtError, ParavirtError } from "@paravirt/core";
-import { openApt } from "./apt.ts";
+import { type AptPrograms, openApt } from "./apt.ts";
 import {
   defaultCacheFolder,
   describe,
@@ -46,8 +47,16 @@ export interface DebianGuestOptions {
   onProgress?(progress: GuestProgress): void;
   /** Stops downloads. */
   readonly signal?: AbortSignal;
-  /** Program names, for tests: `apt-get` and `apt-cache`. */
-  readonly programs?: { readonly get: string; readonly cache: string };
+  /** Other programs than `apt-get` and `apt-cache`. */
+  readonly programs?: AptPrograms;
+}
+
+/** A package that a guest was made of. */
+export interface GuestPackage {
+  /** Package name. */
+  readonly name: string;
+  /** Package version. */
+  readonly version: string;
 }
 
 /** Debian's own kernel and busybox, ready to boot. */
@@ -57,7 +66,7 @@ export interface DebianGuest {
   /** busybox, the generated `/init` and the modules; append a `commandArchive` to run a command. */
   readonly initramfs: Uint8Array;
   /** Names and versions of the two packages. */
-  readonly packages: readonly { readonly name: string; readonly version: string }[];
+  readonly packages: readonly GuestPackage[];
   /** The folder with `vmlinuz`, `busybox` and the modules, unchanged from their packages. */
   readonly folder: string;
 }
@@ -74,10 +83,12 @@ const MANIFEST = "manifest.json";
 
 interface Manifest {
   readonly layout: number;
-  readonly packages: readonly { readonly name: string; readonly version: string }[];
+  readonly packages: readonly GuestPackage[];
   readonly files: Readonly<Record<string, ManifestFile>>;
   /** Module files by name, and what each says it depends on. */
   readonly modules: Readonly<Record<string, { readonly file: string; readonly depends: readonly string[] }>>;
+  /** Wanted modules that are part of the kernel itself. */
+  readonly builtIn: readonly string[];
 }
 
 /**
@@ -119,8 +130,8 @@ export async function debianGuest(options: DebianGuestOptions = {}): Promise<Deb
   try {
     const debs = join(cache, "debs");
     mkdirSync(debs, { recursive: true });
-    const packages: { name: string; version: string }[] = [];
-    const files = new Map<string, Uint8Array>();
+    const packages: GuestPackage[] = [];
+    const parts: Parts = { files: new Map(), builtIn: new Set() };
     for (const one of found) {
       // A package kept from an earlier run saves the download when only what was made of it is damaged.
       let deb = join(debs, `${one.name}_${one.version.replaceAll(":", "%3a")}_amd64.deb`);
@@ -132,10 +143,11 @@ export async function debianGuest(options: DebianGuestOptions = {}): Promise<Deb
           renameSync(path, deb);
         }
         try {
-          packages.push({ name: one.name, version: unpackDeb(deb, files, options) });
+          packages.push({ name: one.name, version: unpackDeb(deb, parts, options) });
           break;
         } catch (error) {
-          if (fetched || !isParavirtError(error)) throw error;
+          // Only damage is a reason to fetch a package again.
+          if (fetched || !isParavirtError(error) || error.code !== "BAD_IMAGE") throw error;
           rmSync(deb, { force: true });
           fetched = true;
         }
@@ -143,7 +155,7 @@ export async function debianGuest(options: DebianGuestOptions = {}): Promise<Deb
     }
     const made = join(work, "guest");
     mkdirSync(made);
-    writeGuest(made, files, packages, options);
+    writeGuest(made, parts, packages, options);
     rmSync(folder, { recursive: true, force: true });
     publishFolder(made, folder);
     point(cache, folder);
@@ -155,35 +167,59 @@ export async function debianGuest(options: DebianGuestOptions = {}): Promise<Deb
   return guest;
 }
 
-/** Collects what a guest needs of one package into `files`, and answers the package's version. */
-function unpackDeb(path: string, files: Map<string, Uint8Array>, options: DebianGuestOptions): string {
+/** What is taken out of the two packages. */
+interface Parts {
+  /** By name in the guest's folder. */
+  readonly files: Map<string, Uint8Array>;
+  /** Wanted modules that are part of the kernel itself. */
+  readonly builtIn: Set<string>;
+}
+
+/** Collects what a guest needs of one package, and answers the package's version. */
+function unpackDeb(path: string, parts: Parts, options: DebianGuestOptions): string {
   options.onProgress?.({ step: "unpack", what: basename(path), fraction: 0 });
   const deb = readDeb(readFileSync(path));
-  const names = new Set(options.modules ?? XEN_MODULES);
-  const missing = new Set([...names].map(moduleName));
-  const isKernel = deb.control.get("Package") !== BUSYBOX_PACKAGE;
-  for (const entry of deb.files()) {
-    if (entry.data === undefined) continue;
-    if (!isKernel) {
-      if (entry.path !== "bin/busybox" && entry.path !== "usr/bin/busybox") continue;
-      files.set("busybox", entry.data.slice());
+  if (deb.control.get("Package") === BUSYBOX_PACKAGE) {
+    for (const entry of deb.files()) {
+      if (entry.data === undefined || !/^(usr\/)?bin\/busybox$/.test(entry.path)) continue;
+      parts.files.set("busybox", entry.data.slice());
       break;
     }
-    if (/^boot\/vmlinuz-/.test(entry.path)) files.set("vmlinuz", entry.data.slice());
-    else if (isModulePath(entry.path) && missing.delete(moduleName(entry.path))) {
-      files.set(`modules/${basename(entry.path)}`, entry.data.slice());
-      // The package's modules come in the order of their paths, so one that a later one needs may have gone by.
-      for (const need of moduleDependencies(entry.data)) if (!files.has(`modules/${need}.ko`)) missing.add(need);
-    }
-    if (files.has("vmlinuz") && missing.size === 0) break;
-  }
+  } else unpackKernel(deb, parts, options.modules ?? XEN_MODULES);
   options.onProgress?.({ step: "unpack", what: basename(path), fraction: 1 });
   return deb.control.get("Version") ?? "unknown";
 }
 
+function unpackKernel(deb: Deb, parts: Parts, wanted: readonly string[]): void {
+  const missing = new Set(wanted.map(moduleName));
+  const have = new Set<string>();
+  for (;;) {
+    const before = have.size;
+    for (const entry of deb.files()) {
+      if (entry.data === undefined) continue;
+      if (/^boot\/vmlinuz-/.test(entry.path)) parts.files.set("vmlinuz", entry.data.slice());
+      else if (isModulePath(entry.path) && missing.delete(moduleName(entry.path))) {
+        have.add(moduleName(entry.path));
+        parts.files.set(`modules/${basename(entry.path)}`, entry.data.slice());
+        for (const need of moduleDependencies(entry.data)) if (!have.has(need)) missing.add(need);
+      } else if (/\/modules\.builtin$/.test(entry.path)) {
+        for (const line of new TextDecoder().decode(entry.data).split("\n")) {
+          if (missing.delete(moduleName(line))) parts.builtIn.add(moduleName(line));
+        }
+      }
+      // The rest of a package of 400 MB stays packed.
+      if (parts.files.has("vmlinuz") && missing.size === 0) return;
+    }
+    // Files come in the order of their paths, so a module may need one that has gone by: then once more.
+    if (have.size === before) break;
+  }
+  const name = deb.control.get("Package") ?? "the kernel's package";
+  if (missing.size > 0) throw new ParavirtError("UNAVAILABLE", `kernel module ${[...missing][0]} isn't in ${name}`);
+}
+
 function writeGuest(
   folder: string,
-  files: ReadonlyMap<string, Uint8Array>,
+  { files, builtIn }: Parts,
   packages: Manifest["packages"],
   options: DebianGuestOptions,
 ): void {
@@ -203,7 +239,7 @@ function writeGuest(
     listed[name] = describe(bytes);
     if (isModulePath(name)) modules[moduleName(name)] = { file: name, depends: moduleDependencies(bytes) };
   }
-  const manifest: Manifest = { layout: LAYOUT, packages, files: listed, modules };
+  const manifest: Manifest = { layout: LAYOUT, packages, files: listed, modules, builtIn: [...builtIn] };
   writeFileSync(join(folder, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`);
 }
 
@@ -218,7 +254,7 @@ function load(folder: string, wanted: readonly string[]): DebianGuest | undefine
       if (bytes === undefined) throw new ParavirtError("UNAVAILABLE", `${name} is damaged`);
       return bytes;
     };
-    const order = resolveModules(wanted, (name) => manifest.modules[name]?.depends);
+    const order = resolveModules(wanted, (name) => manifest.modules[name]?.depends, new Set(manifest.builtIn));
     const modules = order.map((name): InitramfsModule => ({ name, data: read(manifest.modules[name]!.file) }));
     const image = readKernelImage(read("vmlinuz"), { unpacked: read("vmlinux") });
     const initramfs = buildInitramfs({ busybox: read("busybox"), modules });

@@ -2,13 +2,14 @@
  * What paravirt needs of Node.js: files, terminals, Debian packages through apt.
  * @packageDocumentation
  */
-export { type Apt, type AptOptions, type AptPackage, openApt } from "./apt.ts";
+export { type Apt, type AptOptions, type AptPackage, type AptPrograms, openApt } from "./apt.ts";
 export { defaultCacheFolder } from "./cache.ts";
 export { realTimeClock } from "./clock.ts";
 export {
   type DebianGuest,
   type DebianGuestOptions,
   debianGuest,
+  type GuestPackage,
   type GuestProgress,
   XEN_MODULES,
 } from "./debian-guest.ts";

@@ -74,6 +74,7 @@ export function streamSink(stream: Writable, onClosed?: () => void): ByteSink {
 export interface ByteSource {
   /** Stops the flow. */
   pause(): void;
+  /** Lets it flow again. */
   resume(): void;
   /** Lets go of the stream, so that it keeps the process alive no longer. */
   close(): void;

@@ -21,6 +21,7 @@ export interface TerminalOptions {
 export interface Terminal {
   /** Size in characters. */
   readonly columns: number;
+  /** Height in characters. */
   readonly rows: number;
   /** Puts the terminal back as it was. May be called again; happens by itself when the process ends. */
   close(): void;

@@ -16,7 +16,10 @@ export interface OperandInfo {
   readonly register: string | undefined;
 }
 
-/** What an instruction does to flags, each a string of the letters `o d i t s z a p c`. */
+/**
+ * What an instruction does to flags, each a string of the letters `o d i t s z a p c`. A shift or rotate by a count of zero
+ * and a REP CMPS or SCAS of none leave all of them as they were.
+ */
 export interface FlagsInfo {
   /** Read. */
   readonly tested: string;

@@ -1,5 +1,6 @@
 /** Which kind of operand stands in a slot of an {@link Instruction}. */
 export const OPERAND = {
+  /** No operand. */
   NONE: 0,
   /** A register: `classes[i]` is its {@link REGISTER_CLASS}, `registers[i]` its number. */
   REGISTER: 1,
@@ -27,35 +28,65 @@ export const REGISTER_CLASS = {
   GPR8: 0,
   /** AH CH DH BH as numbers 0–3. */
   GPR8_HIGH: 1,
+  /** AX CX DX BX SP BP SI DI R8W…, numbers 0–15. */
   GPR16: 2,
+  /** EAX ECX … R15D, 0–15. */
   GPR32: 3,
+  /** RAX RCX … R15, 0–15. */
   GPR64: 4,
   /** ES CS SS DS FS GS as 0–5. */
   SEGMENT: 5,
+  /** CR0 to CR8. */
   CONTROL: 6,
+  /** DR0 to DR7. */
   DEBUG: 7,
+  /** The x87 stack, ST(0) to ST(7). */
   ST: 8,
+  /** MM0 to MM7. */
   MMX: 9,
+  /** XMM0 to XMM15. */
   XMM: 10,
+  /** YMM0 to YMM15. */
   YMM: 11,
+  /** BND0 to BND3; MPX is not decoded. */
   BOUND: 12,
 } as const;
 
 /** Segment register numbers, as in the ModRM reg field of MOV Sreg. */
-export const SEGMENT = { ES: 0, CS: 1, SS: 2, DS: 3, FS: 4, GS: 5 } as const;
+export const SEGMENT = {
+  /** Extra. */
+  ES: 0,
+  /** Code. */
+  CS: 1,
+  /** Stack. */
+  SS: 2,
+  /** Data. */
+  DS: 3,
+  /** FS. */
+  FS: 4,
+  /** GS. */
+  GS: 5,
+} as const;
 
 /** Bits of {@link Instruction.prefixes}. */
 export const PREFIX = {
+  /** F0. */
   LOCK: 1,
   /** F3 present and not consumed as a mandatory prefix. */
   REP: 2,
   /** F2 present and not consumed as a mandatory prefix. */
   REPNE: 4,
+  /** 66 present and not consumed as a mandatory prefix. */
   OPERAND_SIZE: 8,
+  /** 67. */
   ADDRESS_SIZE: 16,
+  /** A REX prefix that counts. */
   REX: 32,
+  /** REX.W or VEX.W. */
   REX_W: 64,
+  /** A VEX prefix. */
   VEX: 128,
+  /** A segment prefix that counts. */
   SEGMENT_OVERRIDE: 256,
   /** The last segment prefix was CS (2E): on a conditional branch the hint "not taken". */
   CS: 512,
@@ -72,6 +103,7 @@ export const BASE_RIP = 16;
 
 /** Why {@link Instruction.length} is 0. */
 export const INVALID = {
+  /** It is not: there is an instruction. */
   VALID: 0,
   /** The bytes end inside the instruction. */
   TRUNCATED: 1,
@@ -116,15 +148,22 @@ export class Instruction {
   displacement = 0;
   /** High 32 bits of a 64-bit moffs displacement; the sign of `displacement` otherwise. */
   displacementHigh = 0;
-  /** Low 32 bits of the immediate, as a signed number. */
+  /**
+   * Low 32 bits of the immediate, as a signed number. Sign-extended from its bytes where it is an operand of arithmetic or
+   * a move (`add al, 0xff` has -1), zero-extended where it is a count, selector, port, vector or size (`int 0x80` has 0x80).
+   */
   immediate = 0;
   /** High 32 bits of the immediate (sign-extended unless MOV r64, imm64). */
   immediateHigh = 0;
+  /** The second immediate, or the selector of a far pointer. */
   immediate2 = 0;
-  /** Bytes before the opcode; offset of the immediate and displacement for patchers: 0 when there is none. */
+  /** Bytes before the opcode, or before the VEX prefix. */
   opcodeOffset = 0;
+  /** Where in the instruction the displacement stands; 0 when there is none. */
   displacementOffset = 0;
+  /** Where in the instruction the immediate stands; 0 when there is none. */
   immediateOffset = 0;
+  /** Explicit operands, 0–4. */
   operandCount = 0;
   /** {@link OPERAND} value of each operand; {@link OPERAND.NONE} past the last. */
   readonly kinds: Uint8Array;

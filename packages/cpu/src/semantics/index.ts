@@ -7,6 +7,8 @@ import { moveDefinitions } from "./moves.ts";
 import { shiftDefinitions } from "./shifts.ts";
 import { stringDefinitions } from "./strings.ts";
 import { systemDefinitions } from "./system.ts";
+import { vectorDefinitions } from "./vector-interim.ts";
+import { x87Definitions } from "./x87.ts";
 
 /** Every instruction's semantics, by subject. */
 export const DEFINITIONS: readonly Definition[] = [
@@ -18,4 +20,6 @@ export const DEFINITIONS: readonly Definition[] = [
   ...stringDefinitions,
   ...controlDefinitions,
   ...systemDefinitions,
+  ...x87Definitions,
+  ...vectorDefinitions,
 ];

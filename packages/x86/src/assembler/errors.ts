@@ -8,8 +8,11 @@ export type AssemblerErrorCode =
 
 /** Thrown by the assembler for source that it cannot assemble; `line` counts from 1, `code` tells the kind. */
 export class AssemblerError extends Error {
+  /** `AssemblerError`. */
   override readonly name = "AssemblerError";
+  /** What is wrong. */
   readonly code: AssemblerErrorCode;
+  /** Line of the source, from 1; 0 where it is not known. */
   readonly line: number;
   constructor(code: AssemblerErrorCode, message: string, line = 0) {
     super(line > 0 ? `line ${line}: ${message}` : message);

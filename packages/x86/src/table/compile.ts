@@ -1,5 +1,5 @@
 /** The opcode table compiled into flat typed arrays that the decoder walks. Happens once, when the module loads. */
-import { OPERAND } from "../instruction.ts";
+import { OPERAND, REGISTER_CLASS } from "../instruction.ts";
 import { GENERAL } from "./general.ts";
 import { FROM, type OperandShape, operandShape } from "./operand.ts";
 import { type OpcodeRow, parseRows } from "./parse.ts";
@@ -9,7 +9,7 @@ import { VEX } from "./vex.ts";
 import { X87 } from "./x87.ts";
 
 /** All rows of the opcode table; `Instruction.row` indexes it. Row 0 stands for "no instruction" (`(bad)`). */
-export const OPCODES: readonly OpcodeRow[] = parseRows(`ff ff | (bad) | |\n${GENERAL}${SYSTEM}${X87}${SSE}${VEX}`);
+export const OPCODES: readonly OpcodeRow[] = parseRows(`ff | (bad) | |\n${GENERAL}${SYSTEM}${X87}${SSE}${VEX}`);
 
 /** Condition codes in opcode order. */
 export const CONDITIONS: readonly string[] = "o no b ae e ne be a s ns p np l ge le g".split(" ");
@@ -137,48 +137,89 @@ function operandKind(from: number): number {
   return OPERAND_KINDS[from] ?? OPERAND.REGISTER;
 }
 
+const ATTRIBUTE_FLAGS: readonly (readonly [string, number])[] = [
+  ["lock", ROW.LOCKABLE],
+  ["d64", ROW.D64],
+  ["f64", ROW.F64],
+  ["modreg", ROW.MODREG],
+  ["nocs", ROW.NO_CS],
+  ["no66", ROW.NO_66],
+  ["opsize", ROW.OPSIZE_TOO],
+  ["cc", ROW.CONDITIONAL],
+  ["vsib", ROW.VSIB],
+];
+
 function rowFlags(row: OpcodeRow): number {
-  const attribute = (name: string): boolean => row.attributes.has(name);
-  let flags = 0;
-  if (row.hasModrm) flags |= ROW.MODRM;
-  if (row.lockable) flags |= ROW.LOCKABLE;
-  if (attribute("d64")) flags |= ROW.D64;
-  if (attribute("f64")) flags |= ROW.F64;
-  if (attribute("modreg")) flags |= ROW.MODREG;
-  if (attribute("nocs")) flags |= ROW.NO_CS;
-  if (attribute("no66")) flags |= ROW.NO_66;
-  if (attribute("opsize")) flags |= ROW.OPSIZE_TOO;
+  let flags = row.hasModrm ? ROW.MODRM : 0;
+  if (row.attributes.size > 0)
+    for (const [attribute, flag] of ATTRIBUTE_FLAGS) if (row.attributes.has(attribute)) flags |= flag;
   if (row.prefix === "66") flags |= ROW.EATS_66;
-  if (row.prefix === "f3") flags |= ROW.EATS_F3;
-  if (row.prefix === "f2") flags |= ROW.EATS_F2;
-  if (row.conditional) flags |= ROW.CONDITIONAL;
-  if (attribute("vsib")) flags |= ROW.VSIB;
-  if (row.operands.some((code) => code.endsWith("adr"))) flags |= ROW.ADDRESS_REG;
-  if (row.operands.some((code) => code[0] === "H" || code[0] === "B")) flags |= ROW.VVVV;
+  else if (row.prefix === "f3") flags |= ROW.EATS_F3;
+  else if (row.prefix === "f2") flags |= ROW.EATS_F2;
+  for (const code of row.operands) {
+    if (code[0] === "H" || code[0] === "B") flags |= ROW.VVVV;
+    else if (code.endsWith("adr")) flags |= ROW.ADDRESS_REG;
+  }
   return flags;
 }
 
+/** {@link INFO} records of the four variants of rows with the same operands, without what else distinguishes rows. */
+const templates = new Map<readonly string[], { legacy?: Int32Array; vex?: Int32Array }>();
+
+function templateOf(row: OpcodeRow): Int32Array {
+  let entry = templates.get(row.operands);
+  if (entry === undefined) {
+    entry = {};
+    templates.set(row.operands, entry);
+  }
+  const known = row.vex ? entry.vex : entry.legacy;
+  if (known !== undefined) return known;
+  const template = new Int32Array(VARIANTS * INFO.LENGTH);
+  for (let variant = 0; variant < VARIANTS; variant++) compileVariant(row, variant, template);
+  if (row.vex) entry.vex = template;
+  else entry.legacy = template;
+  return template;
+}
+
+const sizeIndexOf = (row: OpcodeRow, variant: number): number => (row.vex ? 1 + (variant & 1) : Math.min(variant, 2));
+
+function compileVariant(row: OpcodeRow, variant: number, template: Int32Array): void {
+  const sizeIndex = sizeIndexOf(row, variant);
+  const l = row.vex ? variant >> 1 : 0;
+  const info = template.subarray(variant * INFO.LENGTH, (variant + 1) * INFO.LENGTH);
+  info[INFO.COUNT] = row.operands.length;
+  let general = 0;
+  let vector = 0;
+  row.operands.forEach((code, slot) => {
+    const shape = operandShape(code, sizeIndex, l);
+    placeOperand(info, shape, slot);
+    const { registerClass, size } = shape;
+    if ("VWUHLPQN".includes(code[0]!)) vector = Math.max(vector, vectorSize(registerClass));
+    else if (!NO_DATUM.test(code) && size <= 8) general = Math.max(general, size);
+  });
+  info[INFO.SIZE] = vector || general || 2 << sizeIndex;
+}
+
+function vectorSize(registerClass: number): number {
+  if (registerClass === REGISTER_CLASS.MMX) return 8;
+  return registerClass === REGISTER_CLASS.YMM ? 32 : 16;
+}
+
 function compileRow(row: OpcodeRow, index: number): void {
+  const start = index * VARIANTS * INFO.LENGTH;
+  INFO_TABLE.set(templateOf(row), start);
   const flags = rowFlags(row);
+  let text = "";
+  let mnemonic = 0;
   for (let variant = 0; variant < VARIANTS; variant++) {
-    const sizeIndex = row.vex ? 1 + (variant & 1) : Math.min(variant, 2);
-    const l = row.vex ? variant >> 1 : 0;
-    const at = (index * VARIANTS + variant) * INFO.LENGTH;
-    const info = INFO_TABLE.subarray(at, at + INFO.LENGTH);
-    info[INFO.FLAGS] = flags;
-    info[INFO.COUNT] = row.operands.length;
-    let general = 0;
-    let vector = 0;
-    row.operands.forEach((code, slot) => {
-      const shape = operandShape(code, sizeIndex, l);
-      placeOperand(info, shape, slot);
-      const { registerClass, size } = shape;
-      if ("VWUHLPQN".includes(code[0]!))
-        vector = Math.max(vector, registerClass === 9 ? 8 : registerClass === 11 ? 32 : 16);
-      else if (!NO_DATUM.test(code) && size <= 8) general = Math.max(general, size);
-    });
-    info[INFO.SIZE] = vector || general || [2, 4, 8][sizeIndex]!;
-    info[INFO.MNEMONIC] = mnemonicOf(row.texts[sizeIndex]!, row.conditional);
+    const at = start + variant * INFO.LENGTH;
+    const variantText = row.texts[sizeIndexOf(row, variant)]!;
+    if (variantText !== text) {
+      text = variantText;
+      mnemonic = mnemonicOf(text, row.conditional);
+    }
+    INFO_TABLE[at + INFO.FLAGS]! |= flags;
+    INFO_TABLE[at + INFO.MNEMONIC] = mnemonic;
   }
 }
 
@@ -283,55 +324,70 @@ function specificity(row: OpcodeRow): number {
   );
 }
 
-const range = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
-
-function compileOpcode(place: number, indexes: number[], base: number): number {
-  const rows = indexes.map((index) => OPCODES[index]!);
+function selectorsOf(rows: readonly OpcodeRow[]): number {
   let select = 0;
-  if (rows.some((row) => row.prefix !== "any")) select |= SELECT.PREFIX;
-  if (rows.some((row) => row.modrm >= 0)) select |= SELECT.MODRM;
-  else if (rows.some((row) => row.digit >= 0 || (row.mod !== 0 && !row.attributes.has("modreg")))) select |= SELECT.REG;
-  if (rows.some((row) => row.addressSize > 0)) select |= SELECT.ADDRESS;
-  if (rows.some((row) => row.only > 0)) select |= SELECT.MODE;
-  if (rows.some((row) => row.w >= 0)) select |= SELECT.W;
-  if (rows.some((row) => row.l >= 0)) select |= SELECT.L;
+  for (const row of rows) {
+    if (row.prefix !== "any") select |= SELECT.PREFIX;
+    if (row.modrm >= 0) select |= SELECT.MODRM;
+    else if (row.digit >= 0 || (row.mod !== 0 && !row.attributes.has("modreg"))) select |= SELECT.REG;
+    if (row.addressSize > 0) select |= SELECT.ADDRESS;
+    if (row.only > 0) select |= SELECT.MODE;
+    if (row.w >= 0) select |= SELECT.W;
+    if (row.l >= 0) select |= SELECT.L;
+  }
+  return select & SELECT.MODRM ? select & ~SELECT.REG : select;
+}
+
+const modrmLists = new Map<number, readonly number[]>();
+
+/** Which of the 16 (ModRM.mod is 3, ModRM.reg) or 256 (ModRM) cells of an opcode a row takes, if they were free. */
+function modrmCells(row: OpcodeRow, modrms: number): readonly number[] {
+  if (modrms === 1) return PREFIX_SLOTS.np;
+  if (row.modrm >= 0) return [row.modrm];
+  const key = (modrms << 8) | ((row.digit + 1) << 4) | row.mod;
+  let list = modrmLists.get(key);
+  if (list === undefined) {
+    const cells: number[] = [];
+    for (let cell = 0; cell < modrms; cell++) {
+      const reg = modrms === 256 ? (cell >> 3) & 7 : cell & 7;
+      const register = modrms === 256 ? cell >= 0xc0 : cell >= 8;
+      if ((row.digit < 0 || row.digit === reg) && (row.mod === 0 || register === (row.mod === 2))) cells.push(cell);
+    }
+    list = cells;
+    modrmLists.set(key, list);
+  }
+  return list;
+}
+
+/** Fills the cells of one opcode from `base` on; gives the first cell behind them. */
+function compileOpcode(place: number, indexes: number[], base: number): number {
+  const select = selectorsOf(indexes.map((index) => OPCODES[index]!));
   const modrms = select & SELECT.MODRM ? 256 : select & SELECT.REG ? 16 : 1;
+  // What follows ModRM in a cell's number: address size, mode, VEX.W and VEX.L.
   const addresses = select & SELECT.ADDRESS ? 3 : 1;
   const modes = select & SELECT.MODE ? 2 : 1;
   const ws = select & SELECT.W ? 2 : 1;
   const ls = select & SELECT.L ? 2 : 1;
-  const count = (select & SELECT.PREFIX ? 4 : 1) * modrms * addresses * modes * ws * ls;
-  const order = indexes.slice().sort((a, b) => specificity(OPCODES[a]!) - specificity(OPCODES[b]!));
-  for (const index of order) {
+  const tails = addresses * modes * ws * ls;
+  if (indexes.length > 1) indexes.sort((a, b) => specificity(OPCODES[a]!) - specificity(OPCODES[b]!));
+  for (const index of indexes) {
     const row = OPCODES[index]!;
-    for (const prefix of select & SELECT.PREFIX ? PREFIX_SLOTS[row.prefix] : [0])
-      for (const modrm of range(modrms)) {
-        const whole = modrms === 256;
-        const reg = whole ? (modrm >> 3) & 7 : modrm & 7;
-        const mod3 = whole ? modrm >= 0xc0 : modrm >= 8;
-        if (modrms > 1) {
-          if (row.modrm >= 0 && row.modrm !== modrm) continue;
-          if (row.digit >= 0 && row.digit !== reg) continue;
-          if (row.mod !== 0 && mod3 !== (row.mod === 2)) continue;
-        }
-        for (const address of range(addresses)) {
+    for (const prefix of select & SELECT.PREFIX ? PREFIX_SLOTS[row.prefix] : PREFIX_SLOTS.np)
+      for (const modrm of modrmCells(row, modrms))
+        for (let tail = 0; tail < tails; tail++) {
+          const l = tail % ls;
+          const w = Math.floor(tail / ls) % ws;
+          const mode = Math.floor(tail / (ls * ws)) % modes;
+          const address = Math.floor(tail / (ls * ws * modes));
+          if (row.l >= 0 && row.l !== l) continue;
+          if (row.w >= 0 && row.w !== w) continue;
+          if (row.only > 0 && (row.only === 64) !== (mode === 1)) continue;
           if (row.addressSize > 0 && row.addressSize !== 2 << address) continue;
-          for (const mode of range(modes)) {
-            if (row.only > 0 && (row.only === 64) !== (mode === 1)) continue;
-            for (const w of range(ws)) {
-              if (row.w >= 0 && row.w !== w) continue;
-              for (const l of range(ls)) {
-                if (row.l >= 0 && row.l !== l) continue;
-                const cell = ((((prefix * modrms + modrm) * addresses + address) * modes + mode) * ws + w) * ls + l;
-                CELLS[base + cell] = index;
-              }
-            }
-          }
+          CELLS[base + (prefix * modrms + modrm) * tails + tail] = index;
         }
-      }
   }
   DISPATCH[place] = (base << 8) | select;
-  return base + count;
+  return base + (select & SELECT.PREFIX ? 4 : 1) * modrms * tails;
 }
 
 function compile(): void {

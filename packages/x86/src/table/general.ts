@@ -192,8 +192,8 @@ f7 /6 | div | Ev | u=oszapc R=rax,rdx W=rax,rdx
 f7 /7 | idiv | Ev | u=oszapc R=rax,rdx W=rax,rdx
 f8 | clc | | 0=c
 f9 | stc | | 1=c
-fa | cli | | m=i iopl
-fb | sti | | m=i iopl
+fa | cli | | 0=i iopl
+fb | sti | | 1=i iopl
 fc | cld | | 0=d
 fd | std | | 1=d
 fe /0 | inc | +Eb | m=oszap lock
@@ -233,14 +233,14 @@ np 0f 37 | getsec | | R=rax
 0f 40+cc | cmov | ~Gv Ev | cc
 0f 90+cc | set | =Eb | cc
 0f a2 | cpuid | | R=rax,rcx W=rax,rbx,rcx,rdx
-0f a3 | bt | Ev Gv | m=c u=oszap bitbase
-0f ab | bts | +Ev Gv | m=c u=oszap lock bitbase
-0f b3 | btr | +Ev Gv | m=c u=oszap lock bitbase
-0f bb | btc | +Ev Gv | m=c u=oszap lock bitbase
-0f ba /4 | bt | Ev Iub | m=c u=oszap
-0f ba /5 | bts | +Ev Iub | m=c u=oszap lock
-0f ba /6 | btr | +Ev Iub | m=c u=oszap lock
-0f ba /7 | btc | +Ev Iub | m=c u=oszap lock
+0f a3 | bt | Ev Gv | m=c u=osap bitbase
+0f ab | bts | +Ev Gv | m=c u=osap lock bitbase
+0f b3 | btr | +Ev Gv | m=c u=osap lock bitbase
+0f bb | btc | +Ev Gv | m=c u=osap lock bitbase
+0f ba /4 | bt | Ev Iub | m=c u=osap
+0f ba /5 | bts | +Ev Iub | m=c u=osap lock
+0f ba /6 | btr | +Ev Iub | m=c u=osap lock
+0f ba /7 | btc | +Ev Iub | m=c u=osap lock
 0f a4 | shld | +Ev Gv Iub | m=szpc u=oa
 0f a5 | shld | +Ev Gv CL | m=szpc u=oa
 0f ac | shrd | +Ev Gv Iub | m=szpc u=oa
@@ -255,8 +255,8 @@ np 0f 37 | getsec | | R=rax
 0f b7 | movzx | =Gv Ew |
 0f be | movsx | =Gv Eb |
 0f bf | movsx | =Gv Ew |
-0f bc | bsf | +Gv Ev | m=z u=oszapc
-0f bd | bsr | +Gv Ev | m=z u=oszapc
+0f bc | bsf | ~Gv Ev | m=z u=osapc
+0f bd | bsr | ~Gv Ev | m=z u=osapc
 0f c0 | xadd | +Eb +Gb | m=oszapc lock
 0f c1 | xadd | +Ev +Gv | m=oszapc lock
 0f c7 /1 mem | cmpxchg8b=cmpxchg8b/cmpxchg8b/cmpxchg16b | +Mdbl | m=z lock R=rax,rbx,rcx,rdx W=rax,rdx
@@ -284,10 +284,10 @@ f3 0f 1e =fa | endbr64 | |
 f3 0f 1e =fb | endbr32 | |
 f3 0f 1e /1 reg | rdssp=rdsspd/rdsspd/rdsspq | =Ry |
 f3 0f ae /5 reg | incssp=incsspd/incsspd/incsspq | Ry |
-f3 0f 01 =ea | saveprevssp | |
-f3 0f 01 /5 mem | rstorssp | +Mq |
+f3 0f 01 =ea | saveprevssp | | t=c
+f3 0f 01 /5 mem | rstorssp | +Mq | m=c 0=oszap
 np 0f38 f6 mem | wrss=wrssd/wrssd/wrssq | =My Gy |
 66 0f38 f5 mem | wruss=wrussd/wrussd/wrussq | =My Gy | priv
 f3 0f 01 =e8 | setssbsy | | priv
-f3 0f ae /6 mem | clrssbsy | +Mq | priv
+f3 0f ae /6 mem | clrssbsy | +Mq | m=c 0=oszap priv
 `;

@@ -96,105 +96,149 @@ const NOT_MODRM = /^(ES|CS|SS|DS|GS|CL|DX|ST0)$/;
 const MEMORY_ONLY = /^M/;
 const REGISTER_ONLY = /^([RUN]|STi)/;
 
-/** Parses the rows of one table text. */
-export function parseRows(text: string): OpcodeRow[] {
-  const rows: OpcodeRow[] = [];
-  let feature = "general";
-  for (const line of text.split("\n")) {
-    if (line.startsWith("[")) feature = line.slice(1, line.indexOf("]"));
-    else if (line !== "") rows.push(parseRow(line, feature));
-  }
-  return rows;
+/** What a row's operand column says; many rows share one. */
+interface OperandColumn {
+  readonly operands: readonly string[];
+  readonly access: readonly Access[];
+  readonly memoryOnly: boolean;
+  readonly registerOnly: boolean;
+  readonly modrm: boolean;
 }
 
-interface Key {
-  vex: boolean;
-  map: number;
-  opcode: number;
-  span: number;
-  prefix: MandatoryPrefix;
-  digit: number;
-  modrm: number;
-  mod: number;
-  only: number;
-  addressSize: number;
-  w: number;
-  l: number;
+/** What a row's attribute column says. */
+interface AttributeColumn {
+  readonly attributes: ReadonlySet<string>;
+  readonly values: Readonly<Record<string, string>>;
+  readonly implicitReads: readonly string[];
+  readonly implicitWrites: readonly string[];
 }
 
-function parseKey(text: string): Key {
-  const key: Key = {
-    vex: false,
-    map: 0,
-    opcode: -1,
-    span: 1,
-    prefix: "any",
-    digit: -1,
-    modrm: -1,
-    mod: 0,
-    only: 0,
-    addressSize: 0,
-    w: -1,
-    l: -1,
-  };
-  const tokens = text.trim().split(/ +/);
-  for (let at = 0; at < tokens.length; at++) {
-    const token = tokens[at]!;
-    const next = tokens[at + 1] ?? "";
-    const moreOpcode = /^(0f|0f38|0f3a|[0-9a-f]{2}(\+.*)?)$/.test(next);
-    if (token === "vex") key.vex = true;
-    else if (token === "np" || ((token === "66" || token === "f3" || token === "f2") && moreOpcode && key.map === 0))
-      key.prefix = token as MandatoryPrefix;
-    else if (token in MAPS && moreOpcode && key.map === 0) key.map = MAPS[token]!;
-    else if (token.startsWith("/")) key.digit = Number(token.slice(1));
-    else if (token.startsWith("=")) key.modrm = Number.parseInt(token.slice(1), 16);
-    else if (token === "mem") key.mod = 1;
-    else if (token === "reg") key.mod = 2;
-    else if (token === "m32" || token === "m64") key.only = Number(token.slice(1));
-    else if (token === "a16" || token === "a32" || token === "a64") key.addressSize = Number(token.slice(1)) / 8;
-    else if (token === "w0" || token === "w1") key.w = Number(token.slice(1));
-    else if (token === "l0" || token === "l1") key.l = Number(token.slice(1));
-    else {
-      key.opcode = Number.parseInt(token, 16);
-      key.span = token.endsWith("+r") ? 8 : token.endsWith("+cc") ? 16 : 1;
+/** Makes `parse` remember its answers: a module that loads quickly must not parse a column a hundred times. */
+function remembering<T>(parse: (text: string) => T): (text: string) => T {
+  const known = new Map<string, T>();
+  return (text) => {
+    let answer = known.get(text);
+    if (answer === undefined) {
+      answer = parse(text);
+      known.set(text, answer);
     }
-  }
-  return key;
+    return answer;
+  };
 }
 
-function parseRow(line: string, feature: string): OpcodeRow {
-  const [keyText = "", nameText = "", operandText = "", attributeText = ""] = line.split("|");
-  const key = parseKey(keyText);
-  const [name = "", textList = name] = nameText.trim().split("=");
-  const [text16 = name, text32 = text16, text64 = text32] = textList.split("/");
+const parseOperands = remembering((text: string): OperandColumn => {
   const operands: string[] = [];
   const access: Access[] = [];
-  for (const token of words(operandText)) {
+  for (const token of words(text)) {
     const how = ACCESS[token[0]!];
     access.push(how ?? "read");
     operands.push(how === undefined ? token : token.slice(1));
   }
-  let mod = key.mod;
-  if (mod === 0 && operands.some((code) => MEMORY_ONLY.test(code))) mod = 1;
+  return {
+    operands,
+    access,
+    memoryOnly: operands.some((code) => MEMORY_ONLY.test(code)),
+    registerOnly: operands.some((code) => REGISTER_ONLY.test(code)),
+    modrm: operands.some((code) => MODRM_OPERAND.test(code) && !NOT_MODRM.test(code)),
+  };
+});
+
+const parseAttributes = remembering((text: string): AttributeColumn => {
   const attributes = new Set<string>();
   const values: Record<string, string> = {};
-  for (const token of words(attributeText)) {
+  for (const token of words(text)) {
     const equals = token.indexOf("=");
     if (equals < 0) attributes.add(token);
     else values[token.slice(0, equals)] = token.slice(equals + 1);
   }
-  if (mod === 0 && !attributes.has("modreg") && operands.some((code) => REGISTER_ONLY.test(code))) mod = 2;
-  const hasModrm =
-    key.digit >= 0 ||
-    key.modrm >= 0 ||
-    mod !== 0 ||
-    operands.some((code) => MODRM_OPERAND.test(code) && !NOT_MODRM.test(code));
   return {
-    ...key,
+    attributes,
+    values,
+    implicitReads: values.R?.split(",") ?? [],
+    implicitWrites: values.W?.split(",") ?? [],
+  };
+});
+
+function words(text: string): string[] {
+  if (text === "") return [];
+  const split = text.split(" ");
+  return split.includes("") ? split.filter((word) => word !== "") : split;
+}
+
+/** Parses the rows of the table's text. */
+export function parseRows(text: string): OpcodeRow[] {
+  const rows: OpcodeRow[] = [];
+  let feature = "general";
+  for (const line of text.split("\n")) {
+    if (line === "") continue;
+    if (line.startsWith("[")) feature = line.slice(1, line.indexOf("]"));
+    else rows.push(parseRow(line, feature));
+  }
+  return rows;
+}
+
+function parseRow(line: string, feature: string): OpcodeRow {
+  const columns = line.split("|");
+  const { operands, access, memoryOnly, registerOnly, modrm: usesModrm } = parseOperands((columns[2] ?? "").trim());
+  const { attributes, values, implicitReads, implicitWrites } = parseAttributes((columns[3] ?? "").trim());
+
+  const tokens = words(columns[0]!.trim());
+  let at = 0;
+  const vex = tokens[0] === "vex";
+  if (vex) at++;
+  let prefix: MandatoryPrefix = "any";
+  if (tokens[at] === "np" || (tokens[at]! in MANDATORY && isOpcode(tokens[at + 1])))
+    prefix = tokens[at++] as MandatoryPrefix;
+  const map = isOpcode(tokens[at + 1]) ? (MAPS[tokens[at]!] ?? 0) : 0;
+  if (map > 0) at++;
+  const opcodeToken = tokens[at++]!;
+  const opcode = Number.parseInt(opcodeToken, 16);
+  const span = opcodeToken.length === 2 ? 1 : opcodeToken.endsWith("+r") ? 8 : 16;
+  let digit = -1;
+  let modrm = -1;
+  let mod = 0;
+  let only = 0;
+  let addressSize = 0;
+  let w = -1;
+  let l = -1;
+  for (; at < tokens.length; at++) {
+    const token = tokens[at]!;
+    const number = Number(token.slice(1));
+    if (token[0] === "/") digit = number;
+    else if (token[0] === "=") modrm = Number.parseInt(token.slice(1), 16);
+    else if (token === "mem") mod = 1;
+    else if (token === "reg") mod = 2;
+    else if (token[0] === "m") only = number;
+    else if (token[0] === "a") addressSize = number / 8;
+    else if (token[0] === "w") w = number;
+    else if (token[0] === "l") l = number;
+    else throw new Error(`BUG: "${token}" in the opcode table's row "${line}"`);
+  }
+  if (mod === 0) {
+    if (memoryOnly) mod = 1;
+    else if (registerOnly && !attributes.has("modreg")) mod = 2;
+  }
+
+  const nameColumn = columns[1]!.trim();
+  const equals = nameColumn.indexOf("=");
+  const name = equals < 0 ? nameColumn : nameColumn.slice(0, equals);
+  const [text16 = name, text32 = text16, text64 = text32] = equals < 0 ? [] : nameColumn.slice(equals + 1).split("/");
+  return {
     name,
     texts: [text16, text32, text64],
+    vex,
+    map,
+    opcode,
+    span,
+    prefix,
+    digit,
+    modrm,
     mod,
-    hasModrm,
+    hasModrm: usesModrm || digit >= 0 || modrm >= 0 || mod !== 0,
+    only,
+    addressSize,
+    w,
+    l,
     operands,
     access,
     conditional: attributes.has("cc"),
@@ -207,13 +251,17 @@ function parseRow(line: string, feature: string): OpcodeRow {
     flagsUndefined: values.u ?? "",
     flagsCleared: values["0"] ?? "",
     flagsSet: values["1"] ?? "",
-    implicitReads: values.R?.split(",") ?? [],
-    implicitWrites: values.W?.split(",") ?? [],
+    implicitReads,
+    implicitWrites,
     attributes,
   };
 }
 
-function words(text: string): string[] {
-  const trimmed = text.trim();
-  return trimmed === "" ? [] : trimmed.split(/ +/);
+const MANDATORY: Readonly<Record<string, true>> = { 66: true, f3: true, f2: true };
+
+/** Whether a token of a key is an opcode byte or a map, and no selector behind the opcode. */
+function isOpcode(token: string | undefined): boolean {
+  if (token === undefined || token.length < 2 || /^a\d\d$/.test(token)) return false;
+  const first = token[0]!;
+  return (first >= "0" && first <= "9") || (first >= "a" && first <= "f");
 }
