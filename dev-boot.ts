@@ -18,6 +18,7 @@ const start = process.hrtime.bigint();
 const hv = new Hypervisor({
   createEngine: (ports) => (engine = createEngine({ memoryBytes: (mib + 24) << 20, ports })),
   clock: { now: () => process.hrtime.bigint() - start, wallClockBase: BigInt(Date.now()) * 1000000n },
+  ...(process.env.FEAT ? { cpuid: { features: process.env.FEAT.split(",") } } : {}),
   log: (d, t) => process.stderr.write(`[hv ${d}] ${t}`),
 });
 console.error("engine", performance.now() - t0);

@@ -46,7 +46,7 @@ export class Engine implements PublicEngine {
   readonly selector: Selector;
   readonly exit: MutableExit = { reason: EXIT.BUDGET, vector: 0, hasErrorCode: false, errorCode: 0, address: 0n, length: 0 };
   readonly cpuidResult: Uint32Array = new Uint32Array(4);
-  private readonly translator: Translator;
+  readonly translator: Translator;
   private readonly table: HandlerTable;
   private readonly services: (Service | undefined)[];
   private active: VirtualCpu | undefined;

@@ -1,5 +1,5 @@
 import { BASE_RIP, INVALID, type Instruction, NO_REGISTER, PREFIX, REGISTER_CLASS } from "./instruction.ts";
-import { CELLS, DISPATCH, INFO, INFO_TABLE, ROW, SELECT, VARIANTS } from "./table/compile.ts";
+import { CELLS, compilePlace, DISPATCH, INFO, INFO_TABLE, ROW, SELECT, VARIANTS } from "./table/compile.ts";
 import { FROM } from "./table/operand.ts";
 
 // Plain constants: code that is not optimized yet would look the fields up every time.
@@ -133,6 +133,8 @@ const SEGMENT_FS = 4;
 const HIGH_BYTE_FIRST = 4;
 
 // 90 is NOP only without REX.B (SDM 2B, XCHG); the table has both rows there.
+compilePlace(0x90);
+compilePlace(0x91);
 const NOP_ROW = CELLS[DISPATCH[0x90]! >> 8]!;
 const XCHG_ROW = CELLS[DISPATCH[0x91]! >> 8]!;
 
@@ -309,6 +311,7 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
   }
   let row = CELLS[(dispatch >> 8) + cell]!;
   if (row === 0) {
+    if (dispatch === 0 && compilePlace(place)) return decodeFrom(code, start, available, mode, into);
     const modrmSelects = (select & (SELECT_REG | SELECT_MODRM)) !== 0;
     return fail(into, mode, at - start + (modrmSelects ? 1 : 0), available);
   }

@@ -114,29 +114,27 @@ const cmpxchg: Definition = {
   },
 };
 
-/** CMPXCHG8B and CMPXCHG16B. */
+/** CMPXCHG8B and CMPXCHG16B; the latter checks its alignment before anything else. */
 function compareExchangeWide(size: 4 | 8): Definition {
   return {
     name: "cmpxchg8b",
     shapes: [`m${size * 2}`],
-    access: "b",
-    emit(c, [place]) {
+    access: "",
+    emit(c) {
       const { e } = c;
       const [rax, rcx, rdx, rbx] = [c.register(0), c.register(1), c.register(2), c.register(3)];
-      const [low, high, image, equal] = [e.temporary("i64"), e.temporary("i64"), e.temporary("i64"), e.temporary("i32")];
+      const [low, high, image, address] = [e.temporary("i64"), e.temporary("i64"), e.temporary("i64"), e.temporary("i64")];
+      const equal = e.temporary("i32");
+      c.effectiveAddress(true);
+      e.set(address);
       if (size === 8) {
-        place!.address();
-        e.i32(15).op("i32_and");
+        e.get(address).op("i32_wrap_i64").i32(15).op("i32_and");
         c.faultIf(13, 0);
       }
-      const half = (offset: number) => {
-        place!.address();
-        e.mem(size === 8 ? "i64_load" : "i64_load32_u", offset);
-      };
-      half(0);
-      e.set(low);
-      half(size);
-      e.set(high);
+      const host = c.translate(address, size * 2, ACCESS.WRITE);
+      const load = size === 8 ? "i64_load" : "i64_load32_u";
+      e.get(host).mem(load).set(low);
+      e.get(host).mem(load, size).set(high);
       rax.unsigned(size);
       e.get(low).op("i64_eq");
       rdx.unsigned(size);
@@ -146,7 +144,7 @@ function compareExchangeWide(size: 4 | 8): Definition {
       c.flags.load(image);
       e.get(equal).if();
       const store = (offset: number, from: Place) => {
-        place!.address();
+        e.get(host);
         from.unsigned(size);
         e.mem(size === 8 ? "i64_store" : "i64_store32", offset);
       };
@@ -156,7 +154,7 @@ function compareExchangeWide(size: 4 | 8): Definition {
       rax.store(size, () => e.get(low));
       rdx.store(size, () => e.get(high));
       e.end();
-      e.release("i64", low, high, image);
+      e.release("i64", low, high, image, address);
       e.release("i32", equal);
     },
   };

@@ -66,7 +66,8 @@ export class Translator {
     if (!this.translate(mfn, offset)) this.refused.add(key);
   }
 
-  private translate(mfn: number, offset: number): boolean {
+  /** Translates the code `offset` bytes into frame `mfn` now; `false` when it begins with what is never translated. */
+  translate(mfn: number, offset: number): boolean {
     if (this.live >= MAX_REGIONS) this.dropAll();
     const { memory, code, emitter } = this;
     const generation = code.generation;

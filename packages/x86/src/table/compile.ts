@@ -1,4 +1,4 @@
-/** The opcode table compiled into flat typed arrays that the decoder walks. Happens once, when the module loads. */
+/** The opcode table compiled into flat typed arrays that the decoder walks: an opcode when it is first met. */
 import { OPERAND, REGISTER_CLASS } from "../instruction.ts";
 import { GENERAL } from "./general.ts";
 import { FROM, type OperandShape, operandShape } from "./operand.ts";
@@ -390,23 +390,50 @@ function compileOpcode(place: number, indexes: number[], base: number): number {
   return base + (select & SELECT.PREFIX ? 4 : 1) * modrms * tails;
 }
 
-function compile(): void {
-  const places = new Map<number, number[]>();
-  OPCODES.forEach((row, index) => {
-    compileRow(row, index);
-    if (index === 0) return;
-    const map = ((row.vex ? 4 : 0) + row.map) << 8;
-    for (let more = 0; more < row.span; more++) {
-      const place = map | (row.opcode + more);
-      const list = places.get(place);
-      if (list) list.push(index);
-      else places.set(place, [index]);
-    }
-  });
-  // Cell 0 is row 0: opcodes without rows point at it.
-  let base = 1;
-  for (const [place, indexes] of places) base = compileOpcode(place, indexes, base);
-  if (base > CELLS.length) throw new Error(`BUG: ${base} dispatch cells, ${CELLS.length} allocated`);
+/** Rows of the opcodes that are not compiled yet, by place in {@link DISPATCH}. */
+const waiting: (number[] | undefined)[] = [];
+const compiled: Uint8Array = new Uint8Array(OPCODES.length);
+// Cell 0 is row 0: opcodes without rows point at it.
+let nextCell = 1;
+
+/**
+ * Compiles the rows of an opcode when its place in {@link DISPATCH} is 0 and decoding meets it for the first time: a
+ * program uses a small part of the opcodes, and the module loads three times as fast. Tells whether there were rows.
+ */
+export function compilePlace(place: number): boolean {
+  const indexes = waiting[place];
+  if (indexes === undefined) return false;
+  waiting[place] = undefined;
+  for (const index of indexes) {
+    if (compiled[index] === 1) continue;
+    compiled[index] = 1;
+    compileRow(OPCODES[index]!, index);
+  }
+  nextCell = compileOpcode(place, indexes, nextCell);
+  if (nextCell > CELLS.length) throw new Error(`BUG: ${nextCell} dispatch cells, ${CELLS.length} allocated`);
+  return true;
 }
 
-compile();
+/** Compiles what is still waiting. */
+export function compileAll(): void {
+  for (let place = 0; place < DISPATCH.length; place++) compilePlace(place);
+}
+
+function register(row: OpcodeRow, index: number): void {
+  // All mnemonics are known from the start: their list is public.
+  const [text16, text32, text64] = row.texts;
+  mnemonicOf(text16, row.conditional);
+  if (text32 !== text16) mnemonicOf(text32, row.conditional);
+  if (text64 !== text32) mnemonicOf(text64, row.conditional);
+  if (index === 0) return;
+  const map = ((row.vex ? 4 : 0) + row.map) << 8;
+  for (let more = 0; more < row.span; more++) {
+    const place = map | (row.opcode + more);
+    const list = waiting[place];
+    if (list) list.push(index);
+    else waiting[place] = [index];
+  }
+}
+
+for (let place = 0; place < DISPATCH.length; place++) waiting.push(undefined);
+OPCODES.forEach(register);

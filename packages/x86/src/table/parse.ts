@@ -165,35 +165,18 @@ function words(text: string): string[] {
   return split.includes("") ? split.filter((word) => word !== "") : split;
 }
 
-/** Parses the rows of the table's text. */
-export function parseRows(text: string): OpcodeRow[] {
-  const rows: OpcodeRow[] = [];
-  let feature = "general";
-  for (const line of text.split("\n")) {
-    if (line === "") continue;
-    if (line.startsWith("[")) feature = line.slice(1, line.indexOf("]"));
-    else rows.push(parseRow(line, feature));
-  }
-  return rows;
+/** The selectors of a key behind its opcode. */
+interface Selectors {
+  readonly digit: number;
+  readonly modrm: number;
+  readonly mod: number;
+  readonly only: number;
+  readonly addressSize: number;
+  readonly w: number;
+  readonly l: number;
 }
 
-function parseRow(line: string, feature: string): OpcodeRow {
-  const columns = line.split("|");
-  const { operands, access, memoryOnly, registerOnly, modrm: usesModrm } = parseOperands((columns[2] ?? "").trim());
-  const { attributes, values, implicitReads, implicitWrites } = parseAttributes((columns[3] ?? "").trim());
-
-  const tokens = words(columns[0]!.trim());
-  let at = 0;
-  const vex = tokens[0] === "vex";
-  if (vex) at++;
-  let prefix: MandatoryPrefix = "any";
-  if (tokens[at] === "np" || (tokens[at]! in MANDATORY && isOpcode(tokens[at + 1])))
-    prefix = tokens[at++] as MandatoryPrefix;
-  const map = isOpcode(tokens[at + 1]) ? (MAPS[tokens[at]!] ?? 0) : 0;
-  if (map > 0) at++;
-  const opcodeToken = tokens[at++]!;
-  const opcode = Number.parseInt(opcodeToken, 16);
-  const span = opcodeToken.length === 2 ? 1 : opcodeToken.endsWith("+r") ? 8 : 16;
+const parseSelectors = remembering((text: string): Selectors => {
   let digit = -1;
   let modrm = -1;
   let mod = 0;
@@ -201,8 +184,7 @@ function parseRow(line: string, feature: string): OpcodeRow {
   let addressSize = 0;
   let w = -1;
   let l = -1;
-  for (; at < tokens.length; at++) {
-    const token = tokens[at]!;
+  for (const token of words(text)) {
     const number = Number(token.slice(1));
     if (token[0] === "/") digit = number;
     else if (token[0] === "=") modrm = Number.parseInt(token.slice(1), 16);
@@ -212,33 +194,58 @@ function parseRow(line: string, feature: string): OpcodeRow {
     else if (token[0] === "a") addressSize = number / 8;
     else if (token[0] === "w") w = number;
     else if (token[0] === "l") l = number;
-    else throw new Error(`BUG: "${token}" in the opcode table's row "${line}"`);
+    else throw new Error(`BUG: selector "${token}" in the opcode table`);
   }
+  return { digit, modrm, mod, only, addressSize, w, l };
+});
+
+/** A feature line or a row: vex, prefix, map, opcode, span, selectors, name, operands, attributes. One pass, for speed. */
+const LINE =
+  /^(?:\[(.+)\]|(vex )?(?:(np|66|f3|f2) )?(?:(0f|0f38|0f3a) )?([0-9a-f]{2})(\+r|\+cc)?([^|]*)\| *([^ |]+) *\| *([^|]*?) *\|(.*)) *$/gm;
+
+/** Parses the rows of the table's text. */
+export function parseRows(text: string): OpcodeRow[] {
+  const rows: OpcodeRow[] = [];
+  let feature = "general";
+  LINE.lastIndex = 0;
+  for (let match = LINE.exec(text); match !== null; match = LINE.exec(text)) {
+    if (match[1] !== undefined) feature = match[1];
+    else rows.push(rowOf(match, feature));
+  }
+  return rows;
+}
+
+function rowOf(match: RegExpExecArray, feature: string): OpcodeRow {
+  const { operands, access, memoryOnly, registerOnly, modrm: usesModrm } = parseOperands(match[9]!);
+  const { attributes, values, implicitReads, implicitWrites } = parseAttributes(match[10]!);
+  const selectors = parseSelectors(match[7]!);
+  const { digit, modrm } = selectors;
+  let mod = selectors.mod;
   if (mod === 0) {
     if (memoryOnly) mod = 1;
     else if (registerOnly && !attributes.has("modreg")) mod = 2;
   }
-
-  const nameColumn = columns[1]!.trim();
-  const equals = nameColumn.indexOf("=");
-  const name = equals < 0 ? nameColumn : nameColumn.slice(0, equals);
-  const [text16 = name, text32 = text16, text64 = text32] = equals < 0 ? [] : nameColumn.slice(equals + 1).split("/");
+  const names = match[8]!;
+  const equals = names.indexOf("=");
+  const name = equals < 0 ? names : names.slice(0, equals);
+  const [text16 = name, text32 = text16, text64 = text32] = equals < 0 ? [] : names.slice(equals + 1).split("/");
+  const spanText = match[6];
   return {
     name,
     texts: [text16, text32, text64],
-    vex,
-    map,
-    opcode,
-    span,
-    prefix,
+    vex: match[2] !== undefined,
+    map: MAPS[match[4] ?? ""] ?? 0,
+    opcode: Number.parseInt(match[5]!, 16),
+    span: spanText === undefined ? 1 : spanText === "+r" ? 8 : 16,
+    prefix: (match[3] ?? "any") as MandatoryPrefix,
     digit,
     modrm,
     mod,
     hasModrm: usesModrm || digit >= 0 || modrm >= 0 || mod !== 0,
-    only,
-    addressSize,
-    w,
-    l,
+    only: selectors.only,
+    addressSize: selectors.addressSize,
+    w: selectors.w,
+    l: selectors.l,
     operands,
     access,
     conditional: attributes.has("cc"),
@@ -255,13 +262,4 @@ function parseRow(line: string, feature: string): OpcodeRow {
     implicitWrites,
     attributes,
   };
-}
-
-const MANDATORY: Readonly<Record<string, true>> = { 66: true, f3: true, f2: true };
-
-/** Whether a token of a key is an opcode byte or a map, and no selector behind the opcode. */
-function isOpcode(token: string | undefined): boolean {
-  if (token === undefined || token.length < 2 || /^a\d\d$/.test(token)) return false;
-  const first = token[0]!;
-  return (first >= "0" && first <= "9") || (first >= "a" && first <= "f");
 }

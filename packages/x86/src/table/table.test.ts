@@ -1,8 +1,14 @@
 import { expect, test } from "vitest";
 import { MNEMONICS, OPCODES } from "../index.ts";
-import { CELLS, DISPATCH } from "./compile.ts";
+import { CELLS, compileAll, DISPATCH } from "./compile.ts";
+import { GENERAL } from "./general.ts";
+import { SSE } from "./sse.ts";
+import { SYSTEM } from "./system.ts";
+import { VEX } from "./vex.ts";
+import { X87 } from "./x87.ts";
 
 test("every row can be reached by some bytes", () => {
+  compileAll();
   const reached = new Set(CELLS);
   // 8F /0 and the like stand alone; a row that no cell names is shadowed by another: a mistake in the table.
   const lost = OPCODES.map((row, index) => ({ row, index }))
@@ -27,4 +33,10 @@ test("mnemonics are lower case and every operand has an access", () => {
   expect(MNEMONICS.filter((mnemonic) => !/^[a-z][a-z0-9_]*$|^\(bad\)$/.test(mnemonic))).toEqual([]);
   for (const row of OPCODES) expect(row.access.length).toBe(row.operands.length);
   expect(DISPATCH.length).toBe(2048);
+});
+
+test("every line of the table's text is a row or a feature", () => {
+  const lines = (GENERAL + SYSTEM + X87 + SSE + VEX).split("\n").filter((line) => line !== "" && !line.startsWith("["));
+  // Row 0 is "no instruction".
+  expect(OPCODES.length).toBe(lines.length + 1);
 });

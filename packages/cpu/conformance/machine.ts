@@ -1,0 +1,94 @@
+import { Engine } from "../src/engine.ts";
+import { EXIT } from "../src/vcpu.ts";
+import type { VirtualCpu } from "../src/virtual-cpu.ts";
+import { type Case, LAYOUT, type Outcome } from "./cases.ts";
+
+const PRESENT_USER = 5;
+const WRITABLE = 2;
+const OWNER = 1;
+const BUDGET = 1000;
+
+/** Executes cases on the engine, each from the same pages. */
+export class ConformanceMachine {
+  readonly engine: Engine;
+  readonly vcpu: VirtualCpu;
+  private readonly root: number;
+  private nextFrame: number;
+  private readonly frames: Readonly<Record<"code" | "data" | "readOnly" | "stack", number>>;
+  private readonly images: { readonly data: Uint8Array; readonly stack: Uint8Array };
+
+  constructor(data: Uint8Array, stack: Uint8Array) {
+    this.engine = new Engine({
+      memoryBytes: 1 << 20,
+      ports: {
+        readTsc: () => 0n,
+        cpuid: (_vcpu, _leaf, _subleaf, out) => out.fill(0),
+        readDescriptor: () => undefined,
+        mayReachForeign: () => false,
+        random: () => 0n,
+      },
+    });
+    this.images = { data, stack };
+    this.nextFrame = this.engine.memory.firstFrame;
+    this.root = this.frame();
+    this.frames = { code: this.frame(), data: this.frame(), readOnly: this.frame(), stack: this.frame() };
+    this.map(LAYOUT.code, this.frames.code, WRITABLE);
+    this.map(LAYOUT.data, this.frames.data, WRITABLE);
+    this.map(LAYOUT.readOnly, this.frames.readOnly, 0);
+    this.map(LAYOUT.stack, this.frames.stack, WRITABLE);
+    this.engine.memory.bytes.set(data, this.frames.readOnly * 4096);
+    this.vcpu = this.engine.createVcpu(0);
+    this.vcpu.owner = OWNER;
+    this.vcpu.setRoot(this.root);
+  }
+
+  private frame(): number {
+    this.engine.frames.setOwner(this.nextFrame, OWNER);
+    return this.nextFrame++;
+  }
+
+  private map(address: number, frame: number, flags: number): void {
+    const { quads } = this.engine.memory;
+    let table = this.root;
+    for (let level = 4; level > 1; level--) {
+      const at = table * 512 + (Math.floor(address / 2 ** (3 + level * 9)) % 512);
+      if (quads[at] === 0n) quads[at] = BigInt(this.frame() * 4096 + PRESENT_USER + WRITABLE);
+      table = Number(quads[at]! >> 12n);
+    }
+    quads[table * 512 + (Math.floor(address / 4096) % 512)] = BigInt(frame * 4096 + PRESENT_USER + flags);
+  }
+
+  /**
+   * Executes the case; a repeated string instruction to its end. Tier 1 goes through translated code: `undefined` when the
+   * instruction is one that is never translated.
+   */
+  run(test: Case, tier: 0 | 1 = 0): Outcome | undefined {
+    const { engine, vcpu, frames, images } = this;
+    const { bytes } = engine.memory;
+    bytes.fill(0xcc, frames.code * 4096, frames.code * 4096 + 4096);
+    bytes.set(test.code, frames.code * 4096 + (LAYOUT.entry - LAYOUT.code));
+    engine.frames.written(frames.code);
+    bytes.set(images.data, frames.data * 4096);
+    bytes.set(images.stack, frames.stack * 4096);
+    vcpu.regs.set(test.registers);
+    vcpu.rflags = test.flags;
+    vcpu.rip = BigInt(LAYOUT.entry);
+    if (tier === 1 && !engine.translator.translate(frames.code, LAYOUT.entry - LAYOUT.code)) return undefined;
+    // In tier 1 the case ends at the breakpoint that follows it.
+    let exit = tier === 1 ? vcpu.run(BUDGET) : vcpu.step();
+    while (exit.reason === EXIT.BUDGET && (tier === 1 || vcpu.rip === BigInt(LAYOUT.entry))) exit = tier === 1 ? vcpu.run(BUDGET) : vcpu.step();
+    const changes: [number, number][] = [];
+    const compare = (frame: number, image: Uint8Array, address: number) => {
+      for (let i = 0; i < 4096; i++) if (bytes[frame * 4096 + i] !== image[i]) changes.push([address + i, bytes[frame * 4096 + i]!]);
+    };
+    compare(frames.data, images.data, LAYOUT.data);
+    compare(frames.stack, images.stack, LAYOUT.stack);
+    return {
+      vector: exit.reason === EXIT.FAULT ? exit.vector : -1,
+      rip: vcpu.rip,
+      registers: vcpu.regs,
+      flags: vcpu.rflags,
+      changes,
+    };
+  }
+}
