@@ -1,5 +1,5 @@
 import { Engine } from "../src/engine.ts";
-import { EXIT } from "../src/vcpu.ts";
+import { EXIT, type EngineOptions } from "../src/vcpu.ts";
 import type { VirtualCpu } from "../src/virtual-cpu.ts";
 import { type Case, LAYOUT, type Outcome } from "./cases.ts";
 
@@ -17,8 +17,9 @@ export class ConformanceMachine {
   private readonly frames: Readonly<Record<"code" | "data" | "readOnly" | "stack", number>>;
   private readonly images: { readonly data: Uint8Array; readonly stack: Uint8Array };
 
-  constructor(data: Uint8Array, stack: Uint8Array) {
+  constructor(data: Uint8Array, stack: Uint8Array, options: Pick<EngineOptions, "translate" | "sampleInterval"> = {}) {
     this.engine = new Engine({
+      ...options,
       memoryBytes: 1 << 20,
       ports: {
         readTsc: () => 0n,
@@ -89,6 +90,34 @@ export class ConformanceMachine {
       registers: vcpu.regs,
       flags: vcpu.rflags,
       changes,
+    };
+  }
+
+  /** Executes a program from the entry to its breakpoint; `seeds` go to the registers that programs may use freely. */
+  execute(code: Uint8Array, seeds: readonly bigint[]) {
+    const { engine, vcpu, frames, images } = this;
+    const { bytes } = engine.memory;
+    bytes.set(code, frames.code * 4096 + (LAYOUT.entry - LAYOUT.code));
+    engine.frames.written(frames.code);
+    bytes.set(images.data, frames.data * 4096);
+    bytes.set(images.stack, frames.stack * 4096);
+    vcpu.regs.fill(0n);
+    [0, 1, 2, 6, 7, 5, 8, 9, 10, 11, 12, 13].forEach((number, index) => {
+      vcpu.regs[number] = seeds[index] ?? 0n;
+    });
+    vcpu.regs[3] = BigInt(LAYOUT.data);
+    vcpu.regs[4] = BigInt(LAYOUT.stack + 0x800);
+    vcpu.rip = BigInt(LAYOUT.entry);
+    let exit = vcpu.run(BUDGET);
+    while (exit.reason === EXIT.BUDGET) exit = vcpu.run(BUDGET);
+    return {
+      exit: exit.reason,
+      rip: vcpu.rip,
+      registers: Array.from(vcpu.regs),
+      flags: vcpu.rflags,
+      data: Array.from(bytes.subarray(frames.data * 4096, frames.data * 4096 + 4096)),
+      stack: Array.from(bytes.subarray(frames.stack * 4096, frames.stack * 4096 + 4096)),
+      instructions: engine.stats.instructions,
     };
   }
 }

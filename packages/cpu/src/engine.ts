@@ -21,7 +21,7 @@ const DEBUG = 1;
 const DEVICE_NOT_AVAILABLE = 7;
 const TRAP_FLAG = 0x100n;
 const RSP = STATE.gpr / 8 + 4;
-/** Instructions between two looks at where the guest is. */
+/** Instructions between two looks at where the guest is, unless the options say otherwise. */
 const SAMPLE_INTERVAL = 20_000;
 /** Decoded on the fly: an instruction that crosses into another page, or that is stepped. */
 const SCRATCH = ENGINE.scratchRecords;
@@ -52,11 +52,15 @@ export class Engine implements PublicEngine {
   private active: VirtualCpu | undefined;
   private readonly instruction = new Instruction();
   private readonly crossing = new Uint8Array(32);
+  private readonly translates: boolean;
+  private readonly sampleInterval: number;
   private faultCount = 0;
   private executed = 0;
 
   constructor(options: EngineOptions) {
     const { memory, layout, wasm } = createMemory(options.memoryBytes);
+    this.translates = options.translate ?? true;
+    this.sampleInterval = options.sampleInterval ?? SAMPLE_INTERVAL;
     this.memory = memory;
     this.layout = layout;
     this.ports = options.ports;
@@ -147,7 +151,7 @@ export class Engine implements PublicEngine {
     let left = budget;
     let record = this.locate(vcpu.ripValue);
     while (record !== 0) {
-      const chunk = Math.min(left, SAMPLE_INTERVAL);
+      const chunk = Math.min(left, this.sampleInterval);
       words[ENGINE.budget / 4] = chunk;
       const reason = this.exports.run(record);
       const spent = chunk - (words[ENGINE.budget / 4]! | 0);
@@ -191,7 +195,7 @@ export class Engine implements PublicEngine {
 
   /** Notes where the guest is: what is found often is translated. */
   private sample(vcpu: VirtualCpu, record: number): void {
-    if (vcpu.mode !== 64) return;
+    if (vcpu.mode !== 64 || !this.translates) return;
     const rip = this.ripOf(record);
     if (this.exports.walk(rip, ACCESS.EXECUTE) !== WALK.FILLED) return;
     const address = this.memory.words[ENGINE.walkAddress / 4]!;

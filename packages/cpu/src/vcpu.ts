@@ -121,4 +121,8 @@ export interface EngineOptions {
   /** Bytes of memory for domains; the engine adds its own. */
   readonly memoryBytes: number;
   readonly ports: CpuPorts;
+  /** Whether hot code is translated to WebAssembly; `true` when left out. Without, everything is interpreted. */
+  readonly translate?: boolean;
+  /** Instructions between two looks at where a guest is: fewer find hot code sooner. 20,000 when left out. */
+  readonly sampleInterval?: number;
 }

@@ -215,6 +215,11 @@ export function parseRows(text: string): OpcodeRow[] {
   return rows;
 }
 
+function textsOf(list: string): [string, string, string] {
+  const [text16 = "", text32 = text16, text64 = text32] = list.split("/");
+  return [text16, text32, text64];
+}
+
 function rowOf(match: RegExpExecArray, feature: string): OpcodeRow {
   const { operands, access, memoryOnly, registerOnly, modrm: usesModrm } = parseOperands(match[9]!);
   const { attributes, values, implicitReads, implicitWrites } = parseAttributes(match[10]!);
@@ -228,11 +233,10 @@ function rowOf(match: RegExpExecArray, feature: string): OpcodeRow {
   const names = match[8]!;
   const equals = names.indexOf("=");
   const name = equals < 0 ? names : names.slice(0, equals);
-  const [text16 = name, text32 = text16, text64 = text32] = equals < 0 ? [] : names.slice(equals + 1).split("/");
   const spanText = match[6];
   return {
     name,
-    texts: [text16, text32, text64],
+    texts: equals < 0 ? [name, name, name] : textsOf(names.slice(equals + 1)),
     vex: match[2] !== undefined,
     map: MAPS[match[4] ?? ""] ?? 0,
     opcode: Number.parseInt(match[5]!, 16),
