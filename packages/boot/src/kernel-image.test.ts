@@ -59,6 +59,37 @@ test("a kernel packed as a whole is read too", () => {
   expect(readKernelImage(packed)).toMatchObject({ format: "compressed-elf", compression: "gzip" });
 });
 
+/** A bzImage of protocol 2.08 whose payload is `kernel` packed by a tool, with its size behind unless that is gzip. */
+function makeBzImage(kernel: Uint8Array, command: readonly string[]): Uint8Array {
+  const size = Buffer.alloc(4);
+  size.writeUInt32LE(kernel.length);
+  const packed = execFileSync(command[0]!, command.slice(1), { input: kernel });
+  const payload = command[0] === "gzip" ? packed : Buffer.concat([packed, size]);
+  const file = Buffer.alloc(1024 + payload.length + 100);
+  file[0x1f1] = 1;
+  file.writeUInt16LE(0xaa55, 0x1fe);
+  file.write("HdrS", 0x202, "latin1");
+  file.writeUInt16LE(0x208, 0x206);
+  file.writeUInt32LE(0, 0x248);
+  file.writeUInt32LE(payload.length, 0x24c);
+  file.set(payload, 1024);
+  return file;
+}
+
+test.each([
+  ["gzip", ["gzip", "-c"]],
+  ["xz", ["xz", "-c", "--check=crc32", "--x86", "--lzma2"]],
+  ["zstd", ["zstd", "-c", "-19"]],
+  ["lz4", ["lz4", "-l", "-c", "-z"]],
+  ["lzma", ["xz", "--format=lzma", "-c"]],
+  ["bzip2", ["bzip2", "-c"]],
+])("a bzImage with a %s payload is unpacked", (compression, command) => {
+  const kernel = makeKernel();
+  const image = readKernelImage(makeBzImage(kernel, command));
+  expect(image).toMatchObject({ format: "bzimage", compression, xen: { guestOs: "Mini-OS" } });
+  expect(Buffer.compare(image.elf.bytes, kernel)).toBe(0);
+});
+
 test.each<[string, () => Uint8Array, RegExp]>([
   ["an empty file", () => new Uint8Array(0), /empty file is no kernel/],
   ["a text", () => Buffer.from("#!/bin/sh\n"), /neither an ELF file nor a bzImage: it starts with 23 21/],

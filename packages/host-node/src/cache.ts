@@ -15,6 +15,32 @@ export function defaultCacheFolder(environment: Readonly<Record<string, string |
 /** Temporary folders of this process that are to go when it does. */
 const open = new Set<string>();
 let watching = false;
+const ENDINGS: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
+
+function removeOpen(): void {
+  for (const left of open) rmSync(left, { recursive: true, force: true });
+  open.clear();
+}
+
+function onEnding(signal: NodeJS.Signals): void {
+  removeOpen();
+  unwatch();
+  // If nobody else listens, the signal does now what it does without us.
+  if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
+}
+
+function watch(): void {
+  if (watching) return;
+  watching = true;
+  process.on("exit", removeOpen);
+  for (const signal of ENDINGS) process.on(signal, onEnding);
+}
+
+function unwatch(): void {
+  watching = false;
+  process.off("exit", removeOpen);
+  for (const signal of ENDINGS) process.off(signal, onEnding);
+}
 
 /**
  * Makes a folder in `cache` for work that is not finished. It is removed when the process ends, however it ends short
@@ -33,12 +59,7 @@ export function makeWorkFolder(cache: string): string {
     throw new ParavirtError("UNAVAILABLE", `the cache folder ${cache} can't be written: ${reason(error)}`);
   }
   open.add(path);
-  if (!watching) {
-    watching = true;
-    process.on("exit", () => {
-      for (const left of open) rmSync(left, { recursive: true, force: true });
-    });
-  }
+  watch();
   return path;
 }
 
@@ -46,6 +67,7 @@ export function makeWorkFolder(cache: string): string {
 export function removeWorkFolder(path: string): void {
   open.delete(path);
   rmSync(path, { recursive: true, force: true });
+  if (open.size === 0 && watching) unwatch();
 }
 
 /** Gives a finished work folder its name. Another process may have been first: then its result stays. */

@@ -224,24 +224,21 @@ test("Debian's own packages give a bootable kernel and the unchanged busybox", a
   expect(Buffer.compare(packed.data!, original)).toBe(0);
 });
 
-test("a process that ends in the middle of a download leaves no temporary folder", async () => {
-  const get = script("apt-get-hang", "sleep 30");
-  const source = new URL("./debian-guest.ts", import.meta.url).pathname;
-  const bundled = join(folder, "interrupted.mjs");
-  execFileSync("npx", [
-    "esbuild",
-    source,
-    "--bundle",
-    "--platform=node",
-    "--format=esm",
-    "--conditions=@paravirt/source",
-    `--outfile=${bundled}`,
-    "--log-level=error",
-  ]);
-  const code = `import { debianGuest } from ${JSON.stringify(bundled)};
-    setTimeout(() => process.exit(3), 1500);
+test.each(["exit", "SIGINT", "SIGTERM"])(
+  "a process that ends by %s in the middle of a download leaves no temporary folder",
+  async (how) => {
+    const get = script("apt-get-hang", "exec sleep 5");
+    const source = new URL("./debian-guest.ts", import.meta.url).pathname;
+    const bundled = join(folder, "interrupted.mjs");
+    const flags = ["--bundle", "--platform=node", "--format=esm", "--conditions=@paravirt/source", "--log-level=error"];
+    execFileSync("npx", ["esbuild", source, ...flags, `--outfile=${bundled}`]);
+    const end = how === "exit" ? "process.exit(3)" : `process.kill(process.pid, "${how}")`;
+    const code = `import { debianGuest } from ${JSON.stringify(bundled)};
+    setTimeout(() => ${end}, 500);
     await debianGuest(${JSON.stringify({ ...options, programs: { ...options.programs, get } })});`;
-  const child = spawn(process.execPath, ["--input-type=module", "-e", code]);
-  expect(await new Promise((resolve) => child.on("exit", resolve))).toBe(3);
-  expect(leftovers()).toEqual([]);
-});
+    const child = spawn(process.execPath, ["--input-type=module", "-e", code]);
+    const ended = await new Promise((resolve) => child.on("exit", (status, signal) => resolve(signal ?? status)));
+    expect(ended).toBe(how === "exit" ? 3 : how);
+    expect(leftovers()).toEqual([]);
+  },
+);

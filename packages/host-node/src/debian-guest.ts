@@ -185,18 +185,30 @@ function unpackDeb(path: string, parts: Parts, options: DebianGuestOptions): str
       parts.files.set("busybox", entry.data.slice());
       break;
     }
-  } else unpackKernel(deb, parts, options.modules ?? XEN_MODULES);
+  } else {
+    const total = 1024 * Number(deb.control.get("Installed-Size") ?? 0) || 1;
+    let told = 0;
+    unpackKernel(deb, parts, options.modules ?? XEN_MODULES, (done) => {
+      const fraction = Math.min(0.99, done / total);
+      if (fraction < told + 0.01) return;
+      told = fraction;
+      options.onProgress?.({ step: "unpack", what: basename(path), fraction });
+    });
+  }
   options.onProgress?.({ step: "unpack", what: basename(path), fraction: 1 });
   return deb.control.get("Version") ?? "unknown";
 }
 
-function unpackKernel(deb: Deb, parts: Parts, wanted: readonly string[]): void {
+function unpackKernel(deb: Deb, parts: Parts, wanted: readonly string[], onBytes: (done: number) => void): void {
   const missing = new Set(wanted.map(moduleName));
   const have = new Set<string>();
   for (;;) {
     const before = have.size;
+    let done = 0;
     for (const entry of deb.files()) {
       if (entry.data === undefined) continue;
+      done += entry.data.length;
+      onBytes(done);
       if (/^boot\/vmlinuz-/.test(entry.path)) parts.files.set("vmlinuz", entry.data.slice());
       else if (isModulePath(entry.path) && missing.delete(moduleName(entry.path))) {
         have.add(moduleName(entry.path));

@@ -1,4 +1,6 @@
-import { BASE_RIP, INVALID, type Instruction, NO_REGISTER, PREFIX, REGISTER_CLASS } from "./instruction.ts";
+// Longer than a file should be: one function that decodes, in one piece for the sake of its speed.
+import { BASE_RIP, INVALID, type Instruction, NO_REGISTER, PREFIX } from "./instruction.ts";
+import { BASE16, exists, INDEX16, KIND, PREFIX_KIND } from "./prefixes.ts";
 import { CELLS, compilePlace, DISPATCH, INFO, INFO_TABLE, ROW, SELECT, VARIANTS } from "./table/compile.ts";
 import { FROM } from "./table/operand.ts";
 
@@ -33,7 +35,6 @@ const {
   MODREG: ROW_MODREG,
   MODRM: ROW_MODRM,
   NO_66: ROW_NO_66,
-  NO_CS: ROW_NO_CS,
   OPCODE_BYTE: ROW_OPCODE_BYTE,
   OPSIZE_TOO: ROW_OPSIZE_TOO,
   REG_BYTE: ROW_REG_BYTE,
@@ -100,31 +101,6 @@ const MAX_LENGTH = 15;
 /** Bytes that decoding may touch before it knows that the instruction is too long: 15 prefixes and the longest rest. */
 const WINDOW = 48;
 
-/** What a byte is where a prefix may stand: 0 an opcode. */
-const KIND = {
-  OPERAND_SIZE: 1,
-  ADDRESS_SIZE: 2,
-  LOCK: 3,
-  REPNE: 4,
-  REP: 5,
-  SEGMENT: 6,
-  REX: 7,
-} as const;
-const PREFIX_KIND = new Uint8Array(512);
-for (const base of [0, 256]) {
-  PREFIX_KIND[base + 0x66] = KIND.OPERAND_SIZE;
-  PREFIX_KIND[base + 0x67] = KIND.ADDRESS_SIZE;
-  PREFIX_KIND[base + 0xf0] = KIND.LOCK;
-  PREFIX_KIND[base + 0xf2] = KIND.REPNE;
-  PREFIX_KIND[base + 0xf3] = KIND.REP;
-  for (const byte of [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65]) PREFIX_KIND[base + byte] = KIND.SEGMENT;
-}
-// The second half is for 64-bit mode.
-for (let byte = 0x40; byte < 0x50; byte++) PREFIX_KIND[256 + byte] = KIND.REX;
-
-/** Base, index and default segment of the 16-bit addressing forms (SDM 2A, table 2-1). */
-const BASE16 = new Int8Array([3, 3, 5, 5, 6, 7, 5, 3]);
-const INDEX16 = new Int8Array([6, 7, 6, 7, -1, -1, -1, -1]);
 const SEGMENT_SS = 2;
 const SEGMENT_DS = 3;
 const SEGMENT_FS = 4;
@@ -169,13 +145,6 @@ function fail(into: Instruction, mode: number, used: number, available: number):
   into.operandCount = 0;
   into.prefixes = 0;
   return 0;
-}
-
-/** Whether register `number` of a segment, control or debug register operand exists. */
-function exists(registerClass: number, number: number, flags: number): boolean {
-  if (registerClass === REGISTER_CLASS.SEGMENT) return number <= 5 && (number !== 1 || (flags & ROW_NO_CS) === 0);
-  if (registerClass === REGISTER_CLASS.CONTROL) return number === 0 || (number >= 2 && number <= 4) || number === 8;
-  return number <= 7;
 }
 
 function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mode, into: Instruction): number {

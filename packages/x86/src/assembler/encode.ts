@@ -1,9 +1,10 @@
 import { decode, type Mode } from "../decode.ts";
-import { BASE_RIP, Instruction, NO_REGISTER, REGISTER_CLASS } from "../instruction.ts";
-import { CONDITIONS, OPCODES } from "../table/compile.ts";
+import { Instruction, NO_REGISTER, REGISTER_CLASS } from "../instruction.ts";
 import { FROM, type OperandShape, operandShape } from "../table/operand.ts";
 import type { OpcodeRow } from "../table/parse.ts";
 import { MULTIPLICATIONS, PREDICATES } from "../text/common.ts";
+import { absoluteSize, addressBytes, fits, fitsSigned, pushValue } from "./address.ts";
+import { ALIASES, type Candidate, candidatesOf } from "./candidates.ts";
 import type { ImmediateOperand, MemoryOperand, SourceOperand } from "./operand.ts";
 
 /** What stands before the mnemonic. */
@@ -15,78 +16,6 @@ export interface SourcePrefixes {
   readonly notrack: boolean;
   /** Operand size that `data16`, `data32`, `data64` ask for, in bytes; 0 for none. */
   readonly operandSize: number;
-}
-
-/** One way to write a mnemonic: a row at one operand size and vector length. */
-interface Candidate {
-  readonly row: OpcodeRow;
-  readonly index: number;
-  readonly condition: number;
-  /** Operand size index: 0, 1, 2 for 16, 32, 64. */
-  readonly sizeIndex: number;
-  readonly w: number;
-  readonly l: number;
-}
-
-let candidates: Map<string, Candidate[]> | undefined;
-
-/** Candidates for each mnemonic, built from the opcode table when the assembler is first used. */
-function candidatesOf(mnemonic: string): readonly Candidate[] {
-  candidates ??= buildCandidates();
-  return candidates.get(mnemonic) ?? [];
-}
-
-/** Other names of conditions and of a few instructions that people write. */
-const CONDITION_ALIASES: Readonly<Record<string, readonly string[]>> = {
-  b: ["c", "nae"],
-  ae: ["nc", "nb"],
-  e: ["z"],
-  ne: ["nz"],
-  be: ["na"],
-  a: ["nbe"],
-  p: ["pe"],
-  np: ["po"],
-  l: ["nge"],
-  ge: ["nl"],
-  le: ["ng"],
-  g: ["nle"],
-};
-const ALIASES: Readonly<Record<string, string>> = {
-  sal: "shl",
-  movabs: "mov",
-  xlatb: "xlat",
-  wait: "fwait",
-  repz: "repe",
-  loopz: "loope",
-  loopnz: "loopne",
-  retn: "ret",
-  icebp: "int1",
-};
-
-function buildCandidates(): Map<string, Candidate[]> {
-  const map = new Map<string, Candidate[]>();
-  const add = (name: string, candidate: Candidate): void => {
-    const list = map.get(name);
-    if (list) list.push(candidate);
-    else map.set(name, [candidate]);
-  };
-  OPCODES.forEach((row, index) => {
-    if (index === 0) return;
-    for (const sizeIndex of row.vex ? [1, 2] : [0, 1, 2])
-      for (const l of row.vex ? [0, 1] : [0]) {
-        if (row.l >= 0 && row.l !== l) continue;
-        if (row.w >= 0 && row.w !== sizeIndex - 1) continue;
-        const text = row.texts[sizeIndex]!;
-        const candidate = { row, index, condition: 0, sizeIndex, w: row.vex ? sizeIndex - 1 : 0, l };
-        if (!row.conditional) add(text, candidate);
-        else
-          CONDITIONS.forEach((name, condition) => {
-            for (const alias of [name, ...(CONDITION_ALIASES[name] ?? [])])
-              add(text + alias, { ...candidate, condition });
-          });
-      }
-  });
-  return map;
 }
 
 const PSEUDO = /^(v?cmp)([a-z_]+)([ps][sd])$/;
@@ -338,18 +267,6 @@ function placeRegister(
   return false;
 }
 
-/** Address size of memory that no register is part of: the usual one unless only another reaches the address. */
-function absoluteSize(memory: MemoryOperand | undefined, mode: Mode): number {
-  const value = memory?.displacement.value ?? 0n;
-  if (mode === 16) return fits(value, 16) ? 2 : 4;
-  if (mode === 64 && !fitsSigned(BigInt.asIntN(64, value), 32) && BigInt.asUintN(32, value) === value) return 4;
-  return mode / 8;
-}
-
-const fitsSigned = (value: bigint, bits: number): boolean => BigInt.asIntN(bits, value) === value;
-/** Whether `value` can be written in `bits` bits, signed or not. */
-const fits = (value: bigint, bits: number): boolean => fitsSigned(value, bits) || BigInt.asUintN(bits, value) === value;
-
 function placeImmediate(operand: ImmediateOperand, from: number, size: number, fields: Fields): boolean {
   const { value } = operand.value;
   const push = (bytes: number, ok: boolean, relative = false): boolean => {
@@ -392,18 +309,6 @@ function placeImmediate(operand: ImmediateOperand, from: number, size: number, f
 
 const SEGMENT_PREFIXES = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65];
 const MANDATORY: Readonly<Record<string, number>> = { "66": 0x66, f3: 0xf3, f2: 0xf2 };
-/** ModRM.rm of the 16-bit base and index pairs: BX+SI, BX+DI, BP+SI, BP+DI, SI, DI, BP, BX. */
-const FORMS16: readonly (readonly [number, number])[] = [
-  [3, 6],
-  [3, 7],
-  [5, 6],
-  [5, 7],
-  [6, -1],
-  [7, -1],
-  [5, -1],
-  [3, -1],
-];
-
 function emit(
   candidate: Candidate,
   fields: Fields,
@@ -427,7 +332,9 @@ function emit(
   if (prefixes.repeat !== 0) bytes.push(prefixes.repeat);
 
   const address =
-    memory === undefined || fields.moffs ? undefined : addressBytes(memory, addressSize, long, fields, row);
+    memory === undefined || fields.moffs
+      ? undefined
+      : addressBytes(memory, addressSize, long, fields.reg, row.attributes.has("vsib"));
   if (address === "none") return undefined;
   const high = (number: number): number => (number >> 3) & 1;
   const rexB = address ? address.rexB : high(fields.rm) | high(fields.opcodeLow);
@@ -493,72 +400,4 @@ function finish(
     for (let byte = 0; byte < 4; byte++) bytes[ripField + byte] = Number((distance >> BigInt(byte * 8)) & 0xffn);
   }
   return { bytes: Uint8Array.from(bytes), memorySize: fields.memorySize };
-}
-
-function pushValue(bytes: number[], value: bigint, size: number): void {
-  for (let byte = 0; byte < size; byte++) bytes.push(Number((value >> BigInt(byte * 8)) & 0xffn));
-}
-
-interface AddressBytes {
-  readonly bytes: readonly number[];
-  readonly rexB: number;
-  readonly rexX: number;
-  readonly ripRelative: boolean;
-}
-
-/** ModRM, SIB and displacement of a memory operand. */
-function addressBytes(
-  memory: MemoryOperand,
-  addressSize: number,
-  long: boolean,
-  fields: Fields,
-  row: OpcodeRow,
-): AddressBytes | "none" {
-  const reg = (fields.reg & 7) << 3;
-  const { base, index, scale } = memory;
-  const { value, symbolic } = memory.displacement;
-  const bits = addressSize * 8;
-  if (!fits(value, bits)) return "none";
-  const displacement = BigInt.asIntN(bits, value);
-  const bytes: number[] = [];
-  if (base === BASE_RIP) {
-    if (!long || index !== NO_REGISTER) return "none";
-    return { bytes: [reg | 5, 0, 0, 0, 0], rexB: 0, rexX: 0, ripRelative: true };
-  }
-  if (addressSize === 2) {
-    if (base === NO_REGISTER && index === NO_REGISTER) {
-      bytes.push(reg | 6);
-      pushValue(bytes, displacement, 2);
-      return { bytes, rexB: 0, rexX: 0, ripRelative: false };
-    }
-    const rm = FORMS16.findIndex(([b, i]) => (b === base && i === index) || (b === index && i === base));
-    if (rm < 0 || scale !== 0) return "none";
-    if (displacement === 0n && !symbolic && rm !== 6) bytes.push(reg | rm);
-    else if (fitsSigned(displacement, 8) && !symbolic) {
-      bytes.push(0x40 | reg | rm);
-      pushValue(bytes, displacement, 1);
-    } else {
-      bytes.push(0x80 | reg | rm);
-      pushValue(bytes, displacement, 2);
-    }
-    return { bytes, rexB: 0, rexX: 0, ripRelative: false };
-  }
-  if (!fitsSigned(displacement, 32)) return "none";
-  const needsSib =
-    index !== NO_REGISTER || (base & 7) === 4 || (base === NO_REGISTER && long) || row.attributes.has("vsib");
-  const sibIndex = index === NO_REGISTER ? 4 : index & 7;
-  const rexX = index === NO_REGISTER ? 0 : (index >> 3) & 1;
-  if (base === NO_REGISTER) {
-    if (needsSib) bytes.push(reg | 4, (scale << 6) | (sibIndex << 3) | 5);
-    else bytes.push(reg | 5);
-    pushValue(bytes, displacement, 4);
-    return { bytes, rexB: 0, rexX, ripRelative: false };
-  }
-  // A name may move from pass to pass: its displacement always takes four bytes.
-  const mod = symbolic ? 2 : displacement === 0n && (base & 7) !== 5 ? 0 : fitsSigned(displacement, 8) ? 1 : 2;
-  if (needsSib) bytes.push((mod << 6) | reg | 4, (scale << 6) | (sibIndex << 3) | (base & 7));
-  else bytes.push((mod << 6) | reg | (base & 7));
-  if (mod === 1) pushValue(bytes, displacement, 1);
-  else if (mod === 2) pushValue(bytes, displacement, 4);
-  return { bytes, rexB: (base >> 3) & 1, rexX, ripRelative: false };
 }
