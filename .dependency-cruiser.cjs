@@ -2,8 +2,8 @@
 const ROWS = [
   ["core"],
   ["x86", "wasm-emit", "xen-abi"],
-  ["paging", "scheduler"],
-  ["cpu", "boot"],
+  ["paging", "scheduler", "boot"],
+  ["cpu"],
   ["xenstore"],
   ["hypervisor", "xenbus"],
   ["console"],

@@ -5,6 +5,8 @@ import { readKernelImage } from "./packages/boot/src/kernel-image.ts";
 import { planPvDomain } from "./packages/boot/src/pv-plan.ts";
 import { buildPvDomain } from "./packages/boot/src/pv-build.ts";
 import { formatCrash } from "./packages/hypervisor/src/crash.ts";
+import { createXenstore, populateHost, populateDomain } from "./packages/xenstore/src/index.ts";
+import { createConsole } from "./packages/console/src/index.ts";
 import { HYPERCALLS } from "./packages/hypervisor/src/hypercalls/index.ts";
 const t0 = performance.now();
 const mib = Number(process.env.MEM ?? 256);
@@ -16,7 +18,7 @@ const plan = planPvDomain(image, { pages: mib * 256, ...(initrd ? { initrd } : {
 let engine: any;
 const start = process.hrtime.bigint();
 const hv = new Hypervisor({
-  createEngine: (ports) => (engine = createEngine({ memoryBytes: (mib + 24) << 20, ports })),
+  createEngine: (ports) => (engine = createEngine({ memoryBytes: (mib + 24) << 20, ports, ...(process.env.SI ? { sampleInterval: Number(process.env.SI) } : {}) })),
   clock: { now: () => process.hrtime.bigint() - start, wallClockBase: BigInt(Date.now()) * 1000000n },
   ...(process.env.FEAT ? { cpuid: { features: process.env.FEAT.split(",") } } : {}),
   log: (d, t) => process.stderr.write(`[hv ${d}] ${t}`),
@@ -24,7 +26,6 @@ const hv = new Hypervisor({
 console.error("engine", performance.now() - t0);
 const domain = hv.createDomain({ maxPages: mib * 256 + 2048, vcpus: 1, name: "dev" });
 const m = hv.memory;
-const sp = domain.events.bindHost ? 0 : 0; void sp;
 const built = buildPvDomain(plan, {
   populate: (pfn) => { const mfn = hv.paging.populatePhysmap(domain.memory, 0, pfn); if (mfn < 0) throw new Error("populate " + pfn + " " + mfn); return mfn as any; },
   write: (mfn, offset, bytes) => m.bytes.set(bytes, mfn * 4096 + offset),
@@ -36,14 +37,19 @@ const vcpu = domain.vcpus[0]!;
 console.error("root", domain.newBasePointer(vcpu, built.vcpu.cr3));
 vcpu.cpu.rip = built.vcpu.rip; vcpu.cpu.regs[4] = built.vcpu.rsp; vcpu.cpu.regs[6] = built.vcpu.rsi;
 vcpu.initialised = true; vcpu.down = false;
+const store = createXenstore({});
+populateHost(store.local);
+const P1 = domain.events.allocateUnbound(0), P2 = domain.events.allocateUnbound(0); console.error("ports", P1, P2);
+populateDomain(store.local, { domid: domain.id, name: "dev", uuid: "d1f42bd4-b08f-47c7-884a-8ddcfda8f2bc", memoryKiB: mib * 1024, vcpus: 1, store: { port: 1, frame: built.storeFrame }, console: { port: 2, frame: built.consoleFrame } });
+const page = (mfn: number) => m.bytes.subarray(mfn * 4096, mfn * 4096 + 4096);
+let ring: any, con: any;
+const hs: any = domain.events.bindHost(1, () => ring?.event());
+ring = store.introduce(domain.id, { page: page(built.storeFrame), notify: () => hs.notify() });
+let firstOut = false; let tail = "";
+const hc: any = domain.events.bindHost(2, () => con?.event());
+con = createConsole({ page: page(built.consoleFrame), notify: () => hc.notify(), onOutput: (b) => { writeSync(1, b); tail = (tail + Buffer.from(b).toString("latin1")).slice(-400); if (!firstOut && tail.includes("@@BOOT")) { firstOut = true; console.error("BOOT cpu", process.cpuUsage(), performance.now() - t0, engine.stats.instructions, process.resourceUsage().maxRSS); } } });
+const pump = () => {};
 domain.unpause();
-const con = built.consoleFrame * 4096;
-const drain = () => { let cons = m.view.getUint32(con + 3072 - 0 + 8, true); };
-function pump() { // xencons: in[1024] out[2048] in_cons in_prod out_cons out_prod
-  let c = m.view.getUint32(con + 3080, true); const p = m.view.getUint32(con + 3084, true);
-  if (c === p) return; const out: number[] = []; while (c !== p) { out.push(m.bytes[con + 1024 + (c & 2047)]!); c = (c + 1) >>> 0; }
-  m.view.setUint32(con + 3080, c, true); writeSync(1, Uint8Array.from(out));
-}
 let lastReport = performance.now();
 const limit = Number(process.env.LIMIT ?? 60) * 1000;
 let slices = 0; const samples = new Map<bigint, number>();
@@ -51,7 +57,7 @@ for (;;) {
   hv.runTimers(); hv.runListeners();
   const r = hv.runVcpu(vcpu, Number(process.env.SAMPLE ?? 1_000_000));
   pump(); slices++; if (process.env.SAMPLE) { const k = vcpu.cpu.rip; samples.set(k, (samples.get(k) ?? 0) + 1); }
-  if (r === "blocked") { const d = hv.nextDeadline(); const now = hv.clock.now(); if (d < 0n) { console.error("blocked forever"); break; } const ms = Number(d - now) / 1e6; if (ms > 0) await new Promise((f) => setTimeout(f, ms)); }
+  if (r === "blocked") { const d = hv.nextDeadline(); const now = hv.clock.now();  const ms = d < 0n ? 10 : Number(d - now) / 1e6; if (ms > 0) await new Promise((f) => setTimeout(f, ms)); }
   if (r === "shutdown" || r === "offline") { console.error("stop", r, domain.shutdown?.reason); if (domain.shutdown?.crash) console.error(formatCrash(domain.shutdown.crash, (n) => HYPERCALLS.find((h: any) => h.number === n)?.name ?? String(n))); break; }
   if (performance.now() - lastReport > 5000) { lastReport = performance.now(); console.error("..", engine.stats, "rip", vcpu.cpu.rip.toString(16), engine.selector.missing); }
   if (performance.now() - t0 > limit) { console.error("limit", vcpu.cpu.rip.toString(16)); break; }

@@ -18,9 +18,11 @@ echo paravirt >/proc/sys/kernel/hostname
 while read -r module; do
   insmod "/paravirt/modules/$module"
 done </paravirt/modules.order
-trap 'poweroff -f' USR2
-trap 'reboot -f' TERM
-trap 'halt -f' USR1
+# The pipe is there in command mode only: what the command wrote last must still get through.
+settle() { [ ! -p /run/turn ] || sleep 1; }
+trap 'settle; poweroff -f' USR2
+trap 'settle; reboot -f' TERM
+trap 'settle; halt -f' USR1
 start-stop-daemon -S -b -p /run/session.pid -x /paravirt/session
 while :; do
   sleep 1000000000 &

@@ -8,20 +8,27 @@ const STACK_BYTES = 128;
 
 /** What is known about a domain that crashed. */
 export interface CrashReport {
+  /** Id of the domain. */
   readonly domain: number;
+  /** The VCPU that ran. */
   readonly vcpu: number;
   /** Why Xen would have crashed it, or that the guest itself said so. */
   readonly reason: string;
   /** RAX RCX RDX RBX RSP RBP RSI RDI R8 to R15. */
   readonly registers: readonly bigint[];
+  /** Where it was. */
   readonly rip: bigint;
+  /** RFLAGS; IF is always set, the guest's own is its event mask. */
   readonly rflags: bigint;
   /** ES CS SS DS FS GS. */
   readonly selectors: readonly number[];
+  /** FS base. */
   readonly fsBase: bigint;
+  /** GS base of the half that ran. */
   readonly gsBase: bigint;
   /** MFN of the top-level page table in use. */
   readonly root: number;
+  /** Whether the guest's kernel ran, or its user space. */
   readonly kernelMode: boolean;
   /** Words from RSP up, as far as they are mapped. */
   readonly stack: readonly bigint[];

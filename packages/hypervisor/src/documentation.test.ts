@@ -11,7 +11,9 @@ test("docs/hypercalls.md is what the table says (scripts/generate-hypercalls-doc
 test("every hypercall that Xen names is in the table, and has a file of its own", async () => {
   const known = new Set(HYPERCALLS.map((row) => row.number));
   // arch_1 to arch_7 are numbers that x86 does not use.
-  const missing = Object.entries(HYPERVISOR).filter(([name, number]) => !known.has(number) && !/^arch_[1-7]$/.test(name));
+  const missing = Object.entries(HYPERVISOR).filter(
+    ([name, number]) => !known.has(number) && !/^arch_[1-7]$/.test(name),
+  );
   expect(missing).toEqual([]);
   for (const row of HYPERCALLS) {
     const file = new URL(`./hypercalls/${row.name.replaceAll("_", "-")}.ts`, import.meta.url);

@@ -45,20 +45,31 @@ export interface Shutdown {
 
 /** A guest: its memory, VCPUs, event channels and grant table. Made by {@link Hypervisor.createDomain}. */
 export class Domain {
+  /** The hypervisor that it belongs to. */
   readonly machine: Hypervisor;
+  /** Domain id. */
   readonly id: number;
+  /** Name for messages. */
   readonly name: string;
   /** Its frames and their accounts, in paging. */
   readonly memory: DomainMemory;
+  /** All its VCPUs, by id; those that are not up are there too. */
   readonly vcpus: readonly VirtualCpu[];
+  /** Its event channels. */
   readonly events: EventChannels;
+  /** Its grant table. */
   readonly grants: GrantTable;
+  /** How often it issued which hypercall. */
   readonly statistics: HypercallStatistics = new HypercallStatistics();
   /** MFN and machine address of the shared_info page. */
   readonly sharedInfoMfn: number;
+  /** Machine address of that page. */
   readonly sharedInfoAt: number;
+  /** Sixteen bytes that identify it. */
   readonly handle: Uint8Array;
+  /** Frames that it may own at most. */
   readonly maxPages: number;
+  /** Seconds added to the wall clock that it sees. */
   timeOffsetSeconds: number;
   /** VMASST bits 0 to 31 that are on. */
   vmAssist = 0;
@@ -68,6 +79,7 @@ export class Domain {
   eoiMapMfn = 0;
   /** Grants of other domains that this one has mapped, by handle. */
   readonly mappings: Map<number, GuestMapping> = new Map();
+  /** Handle of the next mapping. */
   nextHandle = 0;
   /** Clock times of the two SCHEDOP_watchdog timers. */
   readonly watchdogs: [bigint, bigint] = [NEVER, NEVER];
@@ -189,6 +201,7 @@ export class Domain {
     return this.machine.paging.hold(this.memory, mfn, false);
   }
 
+  /** Gives {@link Domain.holdPage} back. */
   releasePage(mfn: number): void {
     this.machine.paging.release(mfn, false);
   }
@@ -198,6 +211,7 @@ export class Domain {
     return this.machine.paging.hold(this.memory, mfn, true);
   }
 
+  /** Gives {@link Domain.holdWritable} back. */
   releaseWritable(mfn: number): void {
     this.machine.paging.release(mfn, true);
   }

@@ -10,16 +10,21 @@ export interface EventAbi {
   readonly maxPorts: number;
   /** Marks `channel` pending and tells its VCPU where the ABI calls for it. */
   setPending(channel: Channel): void;
+  /** Forgets that `channel` is pending. */
   clearPending(channel: Channel): void;
+  /** Unmasks `channel`, and tells its VCPU if it is pending. */
   unmask(channel: Channel): void;
+  /** Whether `channel` is pending. */
   isPending(channel: Channel): boolean;
+  /** Whether the guest masked `channel`. */
   isMasked(channel: Channel): boolean;
 }
 
 /** One event channel of a domain. Plain data, so that a domain can be written down. */
 export interface Channel {
+  /** Its number in the domain. */
   readonly port: number;
-  /** An `EVTCHNSTAT`, or {@link RESERVED}. */
+  /** An `EVTCHNSTAT`, or -1 for port 0, which is reserved. */
   state: number;
   /** VCPU that is told. */
   vcpu: number;
@@ -29,11 +34,13 @@ export interface Channel {
   latched: boolean;
   /** Peer of an interdomain channel, or who may bind an unbound one. */
   remoteDomain: number;
+  /** Port of the peer, of an interdomain channel. */
   remotePort: number;
   /** VIRQ number of a VIRQ channel. */
   virq: number;
   /** FIFO queue that the word was last linked into. */
   lastVcpu: number;
+  /** Priority of that queue. */
   lastPriority: number;
   /** The host's end, when the peer is a backend outside any guest. */
   host: HostChannel | undefined;
@@ -87,10 +94,13 @@ class BoundHost implements HostChannel {
 
 /** All event channels of one domain (Xen's common/event_channel.c). Results below 0 are `-errno`. */
 export class EventChannels {
+  /** Whose they are. */
   readonly domain: Domain;
   /** Index is the port; port 0 is reserved. */
   readonly channels: Channel[] = [];
+  /** The ABI in use: 2-level until the first {@link EventChannels.initControl}. */
   abi: EventAbi;
+  /** The FIFO ABI's state once it is in use. */
   fifo: FifoEvents | undefined;
   /** Highest port number that may be allocated. */
   readonly maxPort: number;
@@ -165,6 +175,7 @@ export class EventChannels {
     return channel.port;
   }
 
+  /** EVTCHNOP_bind_virq: the new port, or `-errno`. */
   bindVirq(virq: number, vcpuId: number): number {
     if (virq < 0 || virq >= NR_VIRQS) return -XEN_ERRNO.EINVAL;
     if (!PER_VCPU_VIRQS.has(virq) && vcpuId !== 0) return -XEN_ERRNO.EINVAL;
@@ -179,6 +190,7 @@ export class EventChannels {
     return channel.port;
   }
 
+  /** EVTCHNOP_bind_ipi: the new port, or `-errno`. */
   bindIpi(vcpuId: number): number {
     if (this.domain.vcpus[vcpuId] === undefined) return -XEN_ERRNO.ENOENT;
     const channel = this.take(EVTCHNSTAT.ipi);
@@ -257,6 +269,7 @@ export class EventChannels {
     }
   }
 
+  /** EVTCHNOP_bind_vcpu: has another VCPU told; 0 or `-errno`. */
   bindVcpu(port: number, vcpuId: number): number {
     if (this.domain.vcpus[vcpuId] === undefined) return -XEN_ERRNO.ENOENT;
     const channel = this.channels[port];
@@ -276,6 +289,7 @@ export class EventChannels {
     return 0;
   }
 
+  /** EVTCHNOP_unmask; 0 or `-errno`. */
   unmask(port: number): number {
     const channel = this.channels[port];
     if (channel === undefined) return -XEN_ERRNO.EINVAL;
@@ -283,6 +297,7 @@ export class EventChannels {
     return 0;
   }
 
+  /** EVTCHNOP_set_priority; 0 or `-errno`. */
   setPriority(port: number, priority: number): number {
     const channel = this.channels[port];
     if (channel === undefined) return -XEN_ERRNO.EINVAL;
@@ -324,6 +339,7 @@ export class EventChannels {
     return 0;
   }
 
+  /** EVTCHNOP_expand_array: adds a page of event words; 0 or `-errno`. */
   expandArray(gfn: number): number {
     if (this.fifo === undefined) return -XEN_ERRNO.EOPNOTSUPP;
     return this.fifo.addArrayPage(gfn, this.channels);
@@ -341,6 +357,7 @@ export class EventChannels {
     if (channel !== undefined) this.setPending(channel);
   }
 
+  /** Marks a channel pending unless it was closed. */
   setPending(channel: Channel): void {
     if (channel.state === EVTCHNSTAT.closed || this.domain.dying) return;
     this.abi.setPending(channel);

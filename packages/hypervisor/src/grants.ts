@@ -10,26 +10,42 @@ const MAX_TRANSITIVE = 1;
 
 /** An entry in use by someone who mapped it: Xen's active grant entry. */
 export interface ActiveGrant {
+  /** Its grant reference. */
   readonly ref: number;
+  /** Who mapped it. */
   readonly domain: number;
+  /** The granted frame. */
   readonly mfn: number;
   /** First byte and number of bytes that the grant covers. */
   readonly offset: number;
   readonly length: number;
+  /** Read-only pins. */
   readers: number;
+  /** Writable pins. */
   writers: number;
   /** The domain and entry that a transitive grant leads to. */
-  readonly through: { readonly table: GrantTable; readonly ref: number } | undefined;
+  readonly through: GrantLink | undefined;
+}
+
+/** Where a transitive grant leads. */
+export interface GrantLink {
+  /** The other domain's table. */
+  readonly table: GrantTable;
+  /** The entry in it. */
+  readonly ref: number;
 }
 
 /** A domain's grant table: frames that it shares with the guest, and the pins on entries (Xen's common/grant_table.c). */
 export class GrantTable {
+  /** Whose table it is. */
   readonly domain: Domain;
+  /** Layout of the entries: 1 until the guest asks for 2. */
   version: 1 | 2 = 1;
   /** MFNs of the shared table. */
   readonly frames: number[] = [];
   /** MFNs of the status words, version 2 only. */
   readonly statusFrames: number[] = [];
+  /** Frames that the table may grow to. */
   readonly maxFrames: number;
   private readonly active = new Map<number, ActiveGrant>();
 
@@ -39,10 +55,12 @@ export class GrantTable {
     this.grow(1);
   }
 
+  /** Entries that there is room for now. */
   get entries(): number {
     return this.frames.length * (this.version === 1 ? V1_PER_FRAME : V2_PER_FRAME);
   }
 
+  /** Status frames that version 2 needs now. */
   get statusFramesNeeded(): number {
     return Math.ceil((this.frames.length * V2_PER_FRAME) / STATUS_PER_FRAME);
   }
@@ -249,6 +267,7 @@ export class GrantTable {
 export interface GrantMapping {
   /** The granted bytes themselves, in machine memory: the guest sees writes at once. */
   readonly bytes: Uint8Array;
+  /** Whether only reading was asked for. */
   readonly readOnly: boolean;
   /** Tells the processor that `bytes` changed; call it after writing while the mapping is kept. {@link GrantMapping.release} does it too. */
   written(): void;

@@ -10,9 +10,11 @@ export type Support = "full" | "partial" | "none";
 
 /** One operation of a hypercall that has several. */
 export interface Operation {
+  /** Its number. */
   readonly number: number;
   /** Xen's word for it. */
   readonly name: string;
+  /** How much of it is there. */
   readonly support: Support;
   /** What is missing, or differs from Xen 4.17 on purpose. */
   readonly note?: string;
@@ -24,7 +26,9 @@ export interface Hypercall {
   readonly number: number;
   /** Xen's word for it. */
   readonly name: string;
+  /** How much of it is there. */
   readonly support: Support;
+  /** What is missing, or differs from Xen 4.17 on purpose. */
   readonly note?: string;
   /** Operations by number, where an argument chooses one. */
   readonly operations?: readonly Operation[];

@@ -65,12 +65,19 @@ const FIRST_RESERVED = 0x7ff0;
 
 /** Xen's role in one machine: domains, their VCPUs, and everything that guests may ask. */
 export class Hypervisor {
+  /** The processor. */
   readonly engine: Engine;
+  /** The machine's memory. */
   readonly memory: MachineMemory;
+  /** Frames, page types and page tables. */
   readonly paging: DirectPaging;
+  /** The machine's clock. */
   readonly clock: Clock;
+  /** What CPUID answers. */
   readonly cpuid: CpuidPolicy;
+  /** Frequency of the guests' time-stamp counter. */
   readonly tsc: TscScale;
+  /** What xen_version answers. */
   readonly version: VersionStrings;
   /** Bits of a machine address: what CPUID leaf 0x40000005 tells. */
   readonly addressWidth: number;
@@ -79,6 +86,7 @@ export class Hypervisor {
   /** Machine address of a vcpu_info for VCPUs that have none of their own yet. */
   readonly dummyInfoAt: number;
   private readonly hostMemory: DomainMemory;
+  /** Receives messages. */
   readonly log: (domain: number, text: string) => void;
   private readonly scheduler: SchedulerPort | undefined;
   private readonly domains = new Map<number, Domain>();

@@ -7,7 +7,8 @@ const PF_PRESENT = 1;
 const PF_WRITE = 2;
 const PF_RESERVED = 8;
 const PF_FETCH = 16;
-const QUADS = 512;
+/** 32-bit words of a table. */
+const WORDS = 1024;
 
 const savedRegisters = new BigUint64Array(16);
 
@@ -27,7 +28,7 @@ export function emulatePageTableWrite(vcpu: VirtualCpu, address: bigint, errorCo
   const table = Math.floor(readable / 4096);
   const info = machine.paging.frameInfo(table);
   if (info === undefined || info.owner !== domain.id || info.type !== PAGE_TYPE.L1) return false;
-  const { bytes, quads, words } = machine.memory;
+  const { bytes, words } = machine.memory;
   const scratch = machine.scratchMfn;
   bytes.copyWithin(scratch * 4096, table * 4096, table * 4096 + 4096);
 
@@ -36,21 +37,16 @@ export function emulatePageTableWrite(vcpu: VirtualCpu, address: bigint, errorCo
   const exit = cpu.stepOverlaid(address & ~0xfffn, scratch);
   let applied = exit.reason === EXIT.BUDGET;
   if (applied) {
-    const first = scratch * QUADS;
-    const live = table * QUADS;
-    for (let index = 0; index < QUADS; index++) {
-      if (quads[first + index] === quads[live + index]) continue;
-      const at = (first + index) * 2;
-      const old = (live + index) * 2;
-      const status = machine.paging.emulateTableWrite(
-        domain.memory,
-        table * 4096 + index * 8,
-        words[old] as number,
-        words[old + 1] as number,
-        words[at] as number,
-        words[at + 1] as number,
-      );
-      if (status !== 0) {
+    const first = scratch * WORDS;
+    const live = table * WORDS;
+    for (let word = 0; word < WORDS; word += 2) {
+      const low = words[first + word] as number;
+      const high = words[first + word + 1] as number;
+      const oldLow = words[live + word] as number;
+      const oldHigh = words[live + word + 1] as number;
+      if (low === oldLow && high === oldHigh) continue;
+      const entry = table * 4096 + word * 4;
+      if (machine.paging.emulateTableWrite(domain.memory, entry, oldLow, oldHigh, low, high) !== 0) {
         applied = false;
         break;
       }

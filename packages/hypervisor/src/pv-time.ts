@@ -1,6 +1,7 @@
 import { ParavirtError } from "@paravirt/core";
 import { SHARED_INFO, VCPU_INFO, VCPU_TIME } from "./abi.ts";
 import type { Domain } from "./domain.ts";
+import { guestLoad, guestStore } from "./guest-memory.ts";
 import type { VirtualCpu } from "./virtual-cpu.ts";
 
 /** The guest's time-stamp counter: a fixed frequency, counted from the machine's clock. */
@@ -41,7 +42,13 @@ export function writeVcpuTime(vcpu: VirtualCpu): void {
   const now = machine.clock.now();
   vcpu.timeStamp = now;
   fillVcpuTime(vcpu, machine.memory.view, vcpu.infoAt + VCPU_INFO.time, now);
+  if (vcpu.timeArea === 0n || !guestLoad(vcpu, vcpu.timeArea, copy, VCPU_TIME.size)) return;
+  fillVcpuTime(vcpu, copyView, 0, now);
+  guestStore(vcpu, vcpu.timeArea, copy, VCPU_TIME.size);
 }
+
+const copy = new Uint8Array(VCPU_TIME.size);
+const copyView = new DataView(copy.buffer);
 
 /** Writes one `struct vcpu_time_info` at byte `at` of `view`. */
 export function fillVcpuTime(vcpu: VirtualCpu, view: DataView, at: number, now: bigint): void {

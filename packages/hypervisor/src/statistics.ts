@@ -2,6 +2,7 @@ import type { Hypercall } from "./hypercall.ts";
 
 /** Calls counted under one name. */
 export interface HypercallCount {
+  /** How often. */
   readonly calls: number;
   /** By operation, for hypercalls that have several; operations Xen doesn't know are `op N`. */
   readonly operations?: { readonly [name: string]: number };

@@ -75,7 +75,10 @@ export function loadGuestContext(call: HypercallContext, vcpu: VirtualCpu, addre
     cpu.regs[index] = wide(offset);
   });
   cpu.rip = wide(context.offsetOf("user_regs.rip"));
-  cpu.rflags = (wide(context.offsetOf("user_regs.rflags")) & ~RFLAGS_IOPL & 0xffffffffn) | RFLAGS_IF | 2n;
+  const rflags = wide(context.offsetOf("user_regs.rflags"));
+  // IOPL of the context is the virtual one; Linux gives its other CPUs theirs so, not by PHYSDEVOP_set_iopl.
+  vcpu.iopl = Number((rflags & RFLAGS_IOPL) >> 12n);
+  cpu.rflags = (rflags & ~RFLAGS_IOPL & 0xffffffffn) | RFLAGS_IF | 2n;
   const selector = (name: string): number => view.getUint16(context.offsetOf(`user_regs.${name}`), true);
   cpu.selectors[1] = selector("cs") | 3;
   cpu.selectors[2] = selector("ss") | 3;

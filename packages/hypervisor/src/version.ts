@@ -1,15 +1,22 @@
 /** What xen_version tells; each field has a fixed size in the guest's buffer. */
 export interface VersionStrings {
+  /** 4 of 4.17. */
   readonly major: number;
+  /** 17 of 4.17. */
   readonly minor: number;
   /** XENVER_extraversion, 15 characters at most. */
   readonly extra: string;
+  /** At most 63 characters. */
   readonly compiler: string;
+  /** At most 15 characters. */
   readonly compileBy: string;
+  /** At most 31 characters. */
   readonly compileDomain: string;
+  /** At most 31 characters. */
   readonly compileDate: string;
   /** XENVER_capabilities. */
   readonly capabilities: string;
+  /** At most 63 characters. */
   readonly changeset: string;
 }
 

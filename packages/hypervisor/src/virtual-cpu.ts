@@ -9,7 +9,9 @@ import { HypercallHistory } from "./history.ts";
 
 /** A callback the guest registered: where to go, and whether events are masked on the way. */
 export interface Callback {
+  /** Linear address of the entry, 0 for none. */
   address: bigint;
+  /** Whether evtchn_upcall_mask is set on the way. */
   masksEvents: boolean;
 }
 
@@ -40,7 +42,9 @@ const RFLAGS_IF = 0x200n;
  * {@link VirtualCpu.cpu}.
  */
 export class VirtualCpu {
+  /** Its domain. */
   readonly domain: Domain;
+  /** Its number in the domain. */
   readonly id: number;
   /** The engine's processor. */
   readonly cpu: Vcpu;
@@ -52,7 +56,7 @@ export class VirtualCpu {
   blocked = false;
   /** Ports that SCHEDOP_poll waits for; undefined when not polling. */
   pollPorts: readonly number[] | undefined = undefined;
-  /** Clock time at which SCHEDOP_poll gives up, or {@link NEVER}. */
+  /** Clock time at which SCHEDOP_poll gives up, or -1n. */
   pollDeadline: bigint = NEVER;
   /** SCHEDOP_yield was called in this slice. */
   yielded = false;
@@ -63,37 +67,54 @@ export class VirtualCpu {
   readonly roots: AddressSpaceRoots;
   /** GS base of the half that does not run now: user's in kernel mode, the kernel's in user mode. */
   otherGsBase = 0n;
+  /** SS of the kernel's stack; Xen's flat segment is what is loaded. */
   kernelSs = 0;
+  /** Where the kernel's stack begins when user space enters it. */
   kernelSp = 0n;
   /** Virtual I/O privilege level, set by PHYSDEVOP_set_iopl. */
   iopl = 0;
+  /** Guest address of the I/O bitmap. */
   ioBitmap = 0n;
+  /** Ports that the bitmap covers. */
   ioBitmapPorts = 0;
 
-  /** Virtual IDT: address, code selector and flags (bits 0-1 DPL, bit 2 masks events) of each vector. */
+  /** Virtual IDT: address of each vector. */
   readonly trapAddress: BigUint64Array = new BigUint64Array(256);
+  /** Code selector of each vector. */
   readonly trapCs: Uint16Array = new Uint16Array(256);
+  /** Bits 0-1: DPL; bit 2: masks events. */
   readonly trapFlags: Uint8Array = new Uint8Array(256);
+  /** Event upcall. */
   readonly event: Callback = { address: 0n, masksEvents: true };
+  /** Called when a return to the guest faults. */
   readonly failsafe: Callback = { address: 0n, masksEvents: false };
+  /** Entry of `syscall` in user space. */
   readonly syscall: Callback = { address: 0n, masksEvents: false };
+  /** Entry of `syscall` in 32-bit user space. */
   readonly syscall32: Callback = { address: 0n, masksEvents: false };
+  /** Entry of `sysenter`. */
   readonly sysenter: Callback = { address: 0n, masksEvents: false };
-  readonly nmi: Callback = { address: 0n, masksEvents: false };
+  /** An NMI waits. */
   nmiPending = false;
   /** Between an NMI's entry and the next iret. */
   nmiMasked = false;
 
-  /** Frames of the guest's descriptor table, and the entries in them. */
+  /** Frames of the guest's descriptor table. */
   readonly gdtFrames: number[] = [];
+  /** Descriptors in those frames. */
   gdtEntries = 0;
+  /** Linear address of the LDT. */
   ldtBase = 0n;
+  /** Descriptors in the LDT. */
   ldtEntries = 0;
 
-  /** The guest's own view of its control and debug registers. */
+  /** CR0 as the guest reads it. */
   cr0: bigint = CR0_DEFAULT;
+  /** CR4 as the guest reads it. */
   cr4 = 0n;
+  /** DR0 to DR7 as the guest reads them. */
   readonly debug: BigUint64Array = new BigUint64Array(8);
+  /** IA32_TSC_AUX. */
   tscAux = 0n;
 
   /** Machine address of the vcpu_info structure in use. */
@@ -101,23 +122,29 @@ export class VirtualCpu {
   /** MFN of a registered vcpu_info page, 0 while it is in shared_info (or nowhere). */
   infoMfn = 0;
   /** Ports that this VCPU's VIRQs are bound to; 0 for none. */
-  readonly virqPorts: Uint16Array = new Uint16Array(NR_VIRQS);
+  readonly virqPorts: Uint32Array = new Uint32Array(NR_VIRQS);
 
-  /** Clock time of the one-shot timer, {@link NEVER} when stopped. */
+  /** Clock time of the one-shot timer, -1n when stopped. */
   singleshot: bigint = NEVER;
   /** Nanoseconds between ticks of the periodic timer, 0 when stopped. A PV guest starts with 100 Hz. */
   period = 10_000_000n;
+  /** Clock time of the last tick. */
   periodicLast = 0n;
   /** Guest address of the vcpu_time_info copy registered with VCPUOP_register_vcpu_time_memory_area. */
   timeArea = 0n;
+  /** Clock time at which its vcpu_time_info was written. */
   timeStamp = 0n;
 
+  /** A `RUNSTATE` of public/vcpu.h. */
   runstate: number = RUNSTATE.offline;
+  /** Clock time at which it went to that state. */
   runstateEntry = 0n;
+  /** Nanoseconds in each state so far. */
   readonly runstateTime: BigUint64Array = new BigUint64Array(4);
   /** Guest address of the runstate area, 0 when none is registered. */
   runstateArea = 0n;
 
+  /** Its last hypercalls. */
   readonly history: HypercallHistory = new HypercallHistory();
   /** What mmuext_op needs to know and do of this VCPU. */
   readonly mmuext: MmuextCaller;
@@ -195,14 +222,17 @@ export class VirtualCpu {
     return !this.down && !this.blocked && this.domain.running;
   }
 
+  /** evtchn_upcall_mask. */
   get upcallMasked(): boolean {
     return this.domain.machine.memory.bytes[this.infoAt + VCPU_INFO.upcallMask] !== 0;
   }
 
+  /** Sets evtchn_upcall_mask. */
   set upcallMasked(masked: boolean) {
     this.domain.machine.memory.bytes[this.infoAt + VCPU_INFO.upcallMask] = masked ? 1 : 0;
   }
 
+  /** evtchn_upcall_pending. */
   get upcallPending(): boolean {
     return this.domain.machine.memory.bytes[this.infoAt + VCPU_INFO.upcallPending] !== 0;
   }

@@ -3,7 +3,7 @@ import type { Handler } from "../tier0/handlers.ts";
 import type { Selector } from "../tier0/select.ts";
 
 /** Guest instructions that a region may hold. */
-const REGION_LIMIT = 400;
+const REGION_LIMIT = 150;
 
 /** An instruction of a region. */
 export interface RegionInstruction {

@@ -200,6 +200,7 @@ describe("vcpu_op", () => {
     expect(second?.cpu.regs[7]).toBe(5n);
     expect(second?.cpu.gsBase).toBe(at(5));
     expect(second?.cpu.rflags).toBe(0x202n);
+    expect(second?.iopl).toBe(1);
     expect(second?.cpu.root).toBe(smp.root);
     expect(smp.call(HYPERVISOR.vcpu_op, VCPUOP.down, 1, 0)).toBe(0n);
     expect(second?.runnable).toBe(false);

@@ -14,6 +14,7 @@ import {
   Instruction,
   joinText,
   type Mode,
+  OPERAND,
 } from "../index.ts";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
@@ -120,13 +121,16 @@ test.each([
 function roundTrip(bytes: Uint8Array, mode: Mode): readonly [string, string] | undefined {
   const instruction = new Instruction();
   if (decode(bytes, 0, bytes.length, mode, instruction) === 0) return undefined;
+  // A byte's reach counts from the end of the instruction: without its idle prefixes the target may be out of it.
+  if (instruction.kinds[0] === OPERAND.RELATIVE && instruction.sizes[0] === 1 && instruction.immediate > 112)
+    return undefined;
   const text = joinText(formatIntel(instruction, 0x1000n));
   const assembled = assemble(text, { mode, address: 0x1000n }).bytes;
   const length = decode(assembled, 0, assembled.length, mode, instruction);
   expect(length).toBe(assembled.length);
   expect(length).toBeLessThanOrEqual(15);
-  // D1 /4 and C1 /4 01 do the same.
-  const equal = (line: string): string => line.replace(/, 0x1$/, ", 1");
+  // D1 /4 and C1 /4 01 do the same, FSUB ST, ST(0) and FSUB ST(0), ST too.
+  const equal = (line: string): string => line.replace(/, 0x1$/, ", 1").replaceAll("st(0)", "st");
   return [equal(text), equal(joinText(formatIntel(instruction, 0x1000n)))];
 }
 

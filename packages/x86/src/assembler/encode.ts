@@ -387,7 +387,8 @@ function finish(
     let number = value;
     if (relative) {
       number = BigInt.asIntN(request.mode === 64 ? 64 : 32, value - next);
-      if (size === 2) number = BigInt.asIntN(16, number);
+      // A branch with a 16-bit operand wraps at 64 KiB.
+      if (size === 2 && (request.mode === 16 || request.prefixes.operandSize === 2)) number = BigInt.asIntN(16, number);
       if (!fitsSigned(number, size * 8)) return undefined;
     }
     pushValue(bytes, number, size);
