@@ -2,7 +2,8 @@ import { spawnSync } from "node:child_process";
 import { rmSync, writeFileSync } from "node:fs";
 import { afterEach, expect, test } from "vitest";
 
-const cruise = () => spawnSync("npx", ["depcruise", "packages", "--config", ".dependency-cruiser.cjs"], { encoding: "utf8" });
+const cruise = () =>
+  spawnSync("npx", ["depcruise", "packages", "--config", ".dependency-cruiser.cjs"], { encoding: "utf8" });
 const planted: string[] = [];
 
 function plant(path: string, text: string): void {
@@ -21,9 +22,24 @@ test("imports go down only, without cycles, and libraries import nothing of Node
 });
 
 test.each([
-  ["an upward import", "packages/x86/src/planted.ts", 'export { createEngine } from "@paravirt/cpu";\n', "no-upward-import-from-x86"],
-  ["a node: import in a library", "packages/xenstore/src/planted.ts", 'export { readFileSync } from "node:fs";\n', "no-node-in-libraries"],
-  ["an import that can't be resolved", "packages/boot/src/planted.ts", 'export { nothing } from "@paravirt/nothing";\n', "not-resolvable"],
+  [
+    "an upward import",
+    "packages/x86/src/planted.ts",
+    'export { createEngine } from "@paravirt/cpu";\n',
+    "no-upward-import-from-x86",
+  ],
+  [
+    "a node: import in a library",
+    "packages/xenstore/src/planted.ts",
+    'export { readFileSync } from "node:fs";\n',
+    "no-node-in-libraries",
+  ],
+  [
+    "an import that can't be resolved",
+    "packages/boot/src/planted.ts",
+    'export { nothing } from "@paravirt/nothing";\n',
+    "not-resolvable",
+  ],
 ])("%s fails the check", (_what, path, text, rule) => {
   plant(path, text);
   const { status, stdout } = cruise();
@@ -38,4 +54,3 @@ test("a cycle fails the check", () => {
   expect(stdout).toContain("no-circular");
   expect(status).not.toBe(0);
 });
-

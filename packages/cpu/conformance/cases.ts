@@ -58,7 +58,11 @@ function value(random: Random): bigint {
  * Fills registers and flags for the instruction in `code` from `seed`. Memory operands mostly hit the data page, its
  * borders included. `undefined` for instructions that such a case can't try (RIP-relative, FS and GS, prefixes of size).
  */
-export function makeCase(code: Uint8Array, seed: number, instruction: Instruction = new Instruction()): Case | undefined {
+export function makeCase(
+  code: Uint8Array,
+  seed: number,
+  instruction: Instruction = new Instruction(),
+): Case | undefined {
   if (decode(code, 0, code.length, 64, instruction) !== code.length) return undefined;
   const row = OPCODES[instruction.row]!;
   if (instruction.base === 16 || instruction.addressSize !== 8 || instruction.segment >= 4) return undefined;
@@ -70,7 +74,9 @@ export function makeCase(code: Uint8Array, seed: number, instruction: Instructio
     const { base, index } = instruction;
     if (base < 0 || index === base || (base === 4 && (index >= 0 || /^(push|pop)$/.test(row.name)))) return undefined;
     const place = random.below(20);
-    let target = BigInt(LAYOUT.data) + BigInt(place < 2 ? 4080 + random.below(32) : place === 2 ? random.below(16) - 8 : 8 + random.below(4000));
+    let target =
+      BigInt(LAYOUT.data) +
+      BigInt(place < 2 ? 4080 + random.below(32) : place === 2 ? random.below(16) - 8 : 8 + random.below(4000));
     if (index >= 0) {
       registers[index] = BigInt(random.below(2000));
       target -= registers[index] << BigInt(instruction.scale);
@@ -82,7 +88,8 @@ export function makeCase(code: Uint8Array, seed: number, instruction: Instructio
     }
     registers[base] = BigInt.asUintN(64, target - BigInt(instruction.displacement));
   }
-  const isString = instruction.kinds.includes(OPERAND.STRING_SOURCE) || instruction.kinds.includes(OPERAND.STRING_DESTINATION);
+  const isString =
+    instruction.kinds.includes(OPERAND.STRING_SOURCE) || instruction.kinds.includes(OPERAND.STRING_DESTINATION);
   if (isString) {
     registers[6] = BigInt(LAYOUT.data + random.below(4096));
     registers[7] = BigInt(LAYOUT.data + random.below(4000));
@@ -109,7 +116,8 @@ export interface Outcome {
 export function digest(test: Case, outcome: Outcome): number {
   let hash = 0x811c9dc5;
   const mix = (word: bigint): void => {
-    for (let rest = BigInt.asUintN(64, word), i = 0; i < 8; i++, rest >>= 8n) hash = Math.imul(hash ^ Number(rest & 0xffn), 0x01000193);
+    for (let rest = BigInt.asUintN(64, word), i = 0; i < 8; i++, rest >>= 8n)
+      hash = Math.imul(hash ^ Number(rest & 0xffn), 0x01000193);
   };
   mix(BigInt(outcome.vector));
   mix(outcome.rip);

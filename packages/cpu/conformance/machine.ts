@@ -1,25 +1,33 @@
 import { Engine } from "../src/engine.ts";
-import { EXIT, type EngineOptions } from "../src/vcpu.ts";
+import { type EngineOptions, EXIT } from "../src/vcpu.ts";
 import type { VirtualCpu } from "../src/virtual-cpu.ts";
 import { type Case, LAYOUT, type Outcome } from "./cases.ts";
 
 const PRESENT_USER = 5;
 const WRITABLE = 2;
 const OWNER = 1;
-const BUDGET = 1000;
+
+/** What tests and benchmarks choose. */
+export type MachineOptions = Pick<EngineOptions, "translate" | "sampleInterval"> & {
+  /** Instructions in one call of `run`; 1000 when left out. */
+  readonly budget?: number;
+};
 
 /** Executes cases on the engine, each from the same pages. */
 export class ConformanceMachine {
   readonly engine: Engine;
   readonly vcpu: VirtualCpu;
+  private readonly budget: number;
   private readonly root: number;
   private nextFrame: number;
   private readonly frames: Readonly<Record<"code" | "data" | "readOnly" | "stack", number>>;
   private readonly images: { readonly data: Uint8Array; readonly stack: Uint8Array };
 
-  constructor(data: Uint8Array, stack: Uint8Array, options: Pick<EngineOptions, "translate" | "sampleInterval"> = {}) {
+  constructor(data: Uint8Array, stack: Uint8Array, options: MachineOptions = {}) {
+    const { budget, ...engine } = options;
+    this.budget = budget ?? 1000;
     this.engine = new Engine({
-      ...options,
+      ...engine,
       memoryBytes: 1 << 20,
       ports: {
         readTsc: () => 0n,
@@ -76,11 +84,13 @@ export class ConformanceMachine {
     vcpu.rip = BigInt(LAYOUT.entry);
     if (tier === 1 && !engine.translator.translate(frames.code, LAYOUT.entry - LAYOUT.code)) return undefined;
     // In tier 1 the case ends at the breakpoint that follows it.
-    let exit = tier === 1 ? vcpu.run(BUDGET) : vcpu.step();
-    while (exit.reason === EXIT.BUDGET && (tier === 1 || vcpu.rip === BigInt(LAYOUT.entry))) exit = tier === 1 ? vcpu.run(BUDGET) : vcpu.step();
+    let exit = tier === 1 ? vcpu.run(this.budget) : vcpu.step();
+    while (exit.reason === EXIT.BUDGET && (tier === 1 || vcpu.rip === BigInt(LAYOUT.entry)))
+      exit = tier === 1 ? vcpu.run(this.budget) : vcpu.step();
     const changes: [number, number][] = [];
     const compare = (frame: number, image: Uint8Array, address: number) => {
-      for (let i = 0; i < 4096; i++) if (bytes[frame * 4096 + i] !== image[i]) changes.push([address + i, bytes[frame * 4096 + i]!]);
+      for (let i = 0; i < 4096; i++)
+        if (bytes[frame * 4096 + i] !== image[i]) changes.push([address + i, bytes[frame * 4096 + i]!]);
     };
     compare(frames.data, images.data, LAYOUT.data);
     compare(frames.stack, images.stack, LAYOUT.stack);
@@ -108,8 +118,8 @@ export class ConformanceMachine {
     vcpu.regs[3] = BigInt(LAYOUT.data);
     vcpu.regs[4] = BigInt(LAYOUT.stack + 0x800);
     vcpu.rip = BigInt(LAYOUT.entry);
-    let exit = vcpu.run(BUDGET);
-    while (exit.reason === EXIT.BUDGET) exit = vcpu.run(BUDGET);
+    let exit = vcpu.run(this.budget);
+    while (exit.reason === EXIT.BUDGET) exit = vcpu.run(this.budget);
     return {
       exit: exit.reason,
       rip: vcpu.rip,

@@ -6,7 +6,19 @@ import type { CodeListener, SoftTlb } from "./tlb.ts";
 
 /** Instructions decoded ahead at most when control reaches new code. */
 const BLOCK_LIMIT = 48;
-const ENDS_BLOCK = new Set(["jmp", "ret", "ud2", "iret", "hlt", "syscall", "sysenter", "sysret", "jmp.far", "ret.far", "int3"]);
+const ENDS_BLOCK = new Set([
+  "jmp",
+  "ret",
+  "ud2",
+  "iret",
+  "hlt",
+  "syscall",
+  "sysenter",
+  "sysret",
+  "jmp.far",
+  "ret.far",
+  "int3",
+]);
 
 /** What is known about the code in one frame. */
 interface CodePage {
@@ -134,7 +146,8 @@ export class CodeCache implements CodeListener {
         at += RECORD.size;
         break;
       }
-      for (let chunk = offset >> 6; chunk <= (offset + length - 1) >> 6; chunk++) page.chunks[chunk >> 5] = page.chunks[chunk >> 5]! | (1 << (chunk & 31));
+      for (let chunk = offset >> 6; chunk <= (offset + length - 1) >> 6; chunk++)
+        page.chunks[chunk >> 5] = page.chunks[chunk >> 5]! | (1 << (chunk & 31));
       const handler = selector.select(instruction);
       writeRecord(view, at, instruction, handler, offset);
       if (page.mode !== 64 || instruction.addressSize !== 8) view.setUint32(at + RECORD.hot, 0, true);
@@ -182,7 +195,10 @@ export class CodeCache implements CodeListener {
   private writeInvalid(at: number, offset: number): void {
     const { view } = this.memory;
     const truncated = this.instruction.invalid === INVALID.TRUNCATED;
-    const handler = truncated || this.instruction.invalid === INVALID.TOO_LONG ? this.selector.decodeHandler : this.selector.undefinedHandler;
+    const handler =
+      truncated || this.instruction.invalid === INVALID.TOO_LONG
+        ? this.selector.decodeHandler
+        : this.selector.undefinedHandler;
     view.setUint32(at + RECORD.slot, handler.slot, true);
     view.setUint16(at + RECORD.offset, offset, true);
   }
@@ -234,4 +250,3 @@ export class CodeCache implements CodeListener {
 function pageKey(mfn: number, mode: 64 | 32): number {
   return mfn * 2 + (mode === 64 ? 0 : 1);
 }
-

@@ -3,14 +3,22 @@ import { decode, Instruction, OPCODES, OPERAND, SEGMENT } from "@paravirt/x86";
 import { CodeCache } from "./code-cache.ts";
 import { ACCESS, ENGINE, type EngineLayout, FRAME, REASON, RECORD, STATE, STATUS, WALK } from "./layout.ts";
 import { createMemory } from "./memory.ts";
-import { FPU_SERVICES } from "./services-fpu-interim.ts";
-import { SERVICE_RESULT, SERVICES, type Service } from "./services.ts";
+import { SERVICE_RESULT, type Service } from "./service.ts";
+import { SERVICES } from "./services.ts";
 import { HandlerTable } from "./tier0/handlers.ts";
 import { buildTier0, type Tier0Exports } from "./tier0/module.ts";
 import { Selector, writeRecord } from "./tier0/select.ts";
 import { Translator } from "./tier1/translator.ts";
 import { SoftTlb } from "./tlb.ts";
-import { type CpuPorts, EXIT, type EngineOptions, type EngineStats, type Exit, type ExitReason, type Engine as PublicEngine } from "./vcpu.ts";
+import {
+  type CpuPorts,
+  type EngineOptions,
+  type EngineStats,
+  EXIT,
+  type Exit,
+  type ExitReason,
+  type Engine as PublicEngine,
+} from "./vcpu.ts";
 import { VirtualCpu } from "./virtual-cpu.ts";
 
 const HAS_ERROR_CODE = (1 << 8) | (1 << 10) | (1 << 11) | (1 << 12) | (1 << 13) | (1 << 14) | (1 << 17);
@@ -44,7 +52,14 @@ export class Engine implements PublicEngine {
   readonly code: CodeCache;
   readonly softTlb: SoftTlb;
   readonly selector: Selector;
-  readonly exit: MutableExit = { reason: EXIT.BUDGET, vector: 0, hasErrorCode: false, errorCode: 0, address: 0n, length: 0 };
+  readonly exit: MutableExit = {
+    reason: EXIT.BUDGET,
+    vector: 0,
+    hasErrorCode: false,
+    errorCode: 0,
+    address: 0n,
+    length: 0,
+  };
   readonly cpuidResult: Uint32Array = new Uint32Array(4);
   readonly translator: Translator;
   private readonly table: HandlerTable;
@@ -65,9 +80,11 @@ export class Engine implements PublicEngine {
     this.layout = layout;
     this.ports = options.ports;
     this.table = new HandlerTable();
-    this.services = this.table.handlers.map((handler) => ({ ...SERVICES, ...FPU_SERVICES } as typeof SERVICES)[handler.definition.name]);
+    this.services = this.table.handlers.map((handler) => SERVICES[handler.definition.name]);
     this.selector = new Selector(this.table);
-    const module = new WebAssembly.Module(buildTier0(this.table, wasm.buffer.byteLength / 65536) as Uint8Array<ArrayBuffer>);
+    const module = new WebAssembly.Module(
+      buildTier0(this.table, wasm.buffer.byteLength / 65536) as Uint8Array<ArrayBuffer>,
+    );
     this.exports = new WebAssembly.Instance(module, { e: { m: wasm } }).exports as unknown as Tier0Exports;
     this.code = new CodeCache(memory, layout, this.selector);
     this.softTlb = new SoftTlb(memory, layout, this.code);
@@ -273,13 +290,15 @@ export class Engine implements PublicEngine {
       if (reason === REASON.SERVICE) {
         vcpu.ripValue = rip;
         const result = this.callService(SCRATCH);
-        if (result === SERVICE_RESULT.NEXT) vcpu.ripValue = this.wrap(rip + BigInt(memory.bytes[SCRATCH + RECORD.length]!));
+        if (result === SERVICE_RESULT.NEXT)
+          vcpu.ripValue = this.wrap(rip + BigInt(memory.bytes[SCRATCH + RECORD.length]!));
         else if (result === SERVICE_RESULT.JUMP) vcpu.ripValue = memory.quads[ENGINE.nextRip / 8]!;
         else if (result === SERVICE_RESULT.FAULT) {
           if (memory.words[ENGINE.reason / 4] === REASON.WALK && this.resolveWalk(vcpu)) continue;
           return this.leaveWithFault(vcpu, rip);
         } else {
-          if (result === SERVICE_RESULT.LEAVE_AFTER) vcpu.ripValue = this.wrap(rip + BigInt(memory.bytes[SCRATCH + RECORD.length]!));
+          if (result === SERVICE_RESULT.LEAVE_AFTER)
+            vcpu.ripValue = this.wrap(rip + BigInt(memory.bytes[SCRATCH + RECORD.length]!));
           return this.exit;
         }
         this.executed++;
@@ -301,7 +320,8 @@ export class Engine implements PublicEngine {
   private serve(vcpu: VirtualCpu, record: number): number {
     const rip = this.ripOf(record);
     vcpu.ripValue = rip;
-    if (this.memory.words[(record + RECORD.slot) / 4] === this.selector.decodeHandler.slot) return this.executeCrossing(vcpu, rip);
+    if (this.memory.words[(record + RECORD.slot) / 4] === this.selector.decodeHandler.slot)
+      return this.executeCrossing(vcpu, rip);
     const root = vcpu.root;
     const mode = vcpu.mode;
     const result = this.callService(record);
@@ -313,7 +333,8 @@ export class Engine implements PublicEngine {
       case SERVICE_RESULT.JUMP:
         return this.locate(this.memory.quads[ENGINE.nextRip / 8]!);
       case SERVICE_RESULT.FAULT:
-        if (this.memory.words[ENGINE.reason / 4] === REASON.WALK && this.resolveWalk(vcpu)) return this.serve(vcpu, record);
+        if (this.memory.words[ENGINE.reason / 4] === REASON.WALK && this.resolveWalk(vcpu))
+          return this.serve(vcpu, record);
         this.leaveWithFault(vcpu, rip);
         return -1;
       case SERVICE_RESULT.LEAVE_AFTER:
@@ -361,7 +382,12 @@ export class Engine implements PublicEngine {
     const first = this.executeAddress(vcpu, rip);
     if (first === 0) return false;
     const room = 4096 - (first & 4095);
-    if (decode(memory.bytes, first, first + Math.min(room, 16), vcpu.mode, into) > 0 || into.invalid !== 1 || room >= 16) return true;
+    if (
+      decode(memory.bytes, first, first + Math.min(room, 16), vcpu.mode, into) > 0 ||
+      into.invalid !== 1 ||
+      room >= 16
+    )
+      return true;
     const second = this.executeAddress(vcpu, this.wrap(rip + BigInt(room)));
     if (second === 0) return false;
     this.crossing.set(memory.bytes.subarray(first, first + room));
@@ -383,8 +409,16 @@ export class Engine implements PublicEngine {
     const address = memory.quads[ENGINE.faultAddress / 8]!;
     const access = memory.words[ENGINE.walkAccess / 4]!;
     const mfn = this.leafFrame(vcpu.root, address);
-    if (mfn !== undefined && access !== ACCESS.EXECUTE && this.ports.mayReachForeign(vcpu, mfn, access === ACCESS.WRITE)) {
-      this.softTlb.fill(address, mfn, access === ACCESS.WRITE && (this.frameWord(mfn) & (FRAME.readOnly | FRAME.code)) === 0);
+    if (
+      mfn !== undefined &&
+      access !== ACCESS.EXECUTE &&
+      this.ports.mayReachForeign(vcpu, mfn, access === ACCESS.WRITE)
+    ) {
+      this.softTlb.fill(
+        address,
+        mfn,
+        access === ACCESS.WRITE && (this.frameWord(mfn) & (FRAME.readOnly | FRAME.code)) === 0,
+      );
       memory.words[ENGINE.walkAddress / 4] = mfn * 4096 + Number(address & 4095n);
       return true;
     }
@@ -492,7 +526,9 @@ export class Engine implements PublicEngine {
     const at = this.exports.translate(this.wrapStack(address), size, ACCESS.READ);
     if (at === 0) return undefined;
     const { view } = this.memory;
-    return size === 8 ? view.getBigUint64(at, true) : BigInt(size === 4 ? view.getUint32(at, true) : view.getUint16(at, true));
+    return size === 8
+      ? view.getBigUint64(at, true)
+      : BigInt(size === 4 ? view.getUint32(at, true) : view.getUint16(at, true));
   }
 
   /** The stack's value `offset` bytes above its top. */
@@ -535,7 +571,11 @@ export class Engine implements PublicEngine {
       const code = (type & 8) !== 0;
       const usableData = (high & 0x1000) !== 0 && (!code || (type & 2) !== 0);
       if (!usableData) return this.setFault(GENERAL_PROTECTION, error);
-      if (isStack ? code || (type & 2) === 0 || dpl !== 3 || (selector & 3) !== 3 : !(code && (type & 4) !== 0) && dpl !== 3)
+      if (
+        isStack
+          ? code || (type & 2) === 0 || dpl !== 3 || (selector & 3) !== 3
+          : !(code && (type & 4) !== 0) && dpl !== 3
+      )
         return this.setFault(GENERAL_PROTECTION, error);
       if ((high & 0x8000) === 0) return this.setFault(isStack ? 12 : NOT_PRESENT, error);
       base = ((descriptor >> 16n) & 0xffffffn) | ((descriptor >> 32n) & 0xff000000n);
@@ -556,7 +596,8 @@ export class Engine implements PublicEngine {
     const type = (high >> 8) & 15;
     const isCode = (high & 0x1800) === 0x1800;
     const dpl = (high >> 13) & 3;
-    if (!isCode || (selector & 3) !== 3 || ((type & 4) === 0 && dpl !== 3)) return this.setFault(GENERAL_PROTECTION, error);
+    if (!isCode || (selector & 3) !== 3 || ((type & 4) === 0 && dpl !== 3))
+      return this.setFault(GENERAL_PROTECTION, error);
     if ((high & 0x8000) === 0) return this.setFault(NOT_PRESENT, error);
     const mode = high & 0x200000 ? 64 : 32;
     const target = mode === 64 ? rip : rip & 0xffffffffn;
@@ -585,4 +626,3 @@ export class Engine implements PublicEngine {
 export function createEngine(options: EngineOptions): PublicEngine {
   return new Engine(options);
 }
-

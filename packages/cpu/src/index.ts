@@ -3,4 +3,13 @@
  * @packageDocumentation
  */
 export { createEngine } from "./engine.ts";
-export { type CpuPorts, EXIT, type Engine, type EngineOptions, type EngineStats, type Exit, type ExitReason, type Vcpu } from "./vcpu.ts";
+export {
+  type CpuPorts,
+  type Engine,
+  type EngineOptions,
+  type EngineStats,
+  EXIT,
+  type Exit,
+  type ExitReason,
+  type Vcpu,
+} from "./vcpu.ts";

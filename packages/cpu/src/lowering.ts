@@ -144,10 +144,15 @@ export class Flags {
     const { e, state } = this;
     const c = e.temporary("i64");
     carry();
-    e.i64Halves(0, 0x80000000 | 0).op("i64_and").set(c);
+    e.i64Halves(0, 0x80000000 | 0)
+      .op("i64_and")
+      .set(c);
     const s = e.temporary("i64");
     overflow();
-    e.i64Halves(0, 0x80000000 | 0).op("i64_and").get(c).op("i64_xor");
+    e.i64Halves(0, 0x80000000 | 0)
+      .op("i64_and")
+      .get(c)
+      .op("i64_xor");
     adjust();
     e.op("i64_or").set(s);
     this.chain(c, c, s, result);

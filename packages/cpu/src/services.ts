@@ -1,24 +1,9 @@
 import { OPERAND } from "@paravirt/x86";
 import type { Engine } from "./engine.ts";
 import { ACCESS, RECORD, STATE } from "./layout.ts";
+import { SERVICE_RESULT, type Service } from "./service.ts";
+import { FPU_SERVICES } from "./services-fpu.ts";
 import { EXIT } from "./vcpu.ts";
-
-/** What became of an instruction that JavaScript executed. */
-export const SERVICE_RESULT = {
-  /** Done; the next instruction follows. */
-  NEXT: 0,
-  /** Done; control goes to `ENGINE.nextRip`. */
-  JUMP: 1,
-  /** A fault was set. */
-  FAULT: 2,
-  /** The exit was filled; RIP stays at the instruction. */
-  LEAVE: 3,
-  /** The exit was filled; RIP moves on. */
-  LEAVE_AFTER: 4,
-} as const;
-
-/** Executes the instruction at `record` in JavaScript; returns a {@link SERVICE_RESULT}. */
-export type Service = (engine: Engine, record: number) => number;
 
 const { NEXT, JUMP, FAULT, LEAVE, LEAVE_AFTER } = SERVICE_RESULT;
 const RAX = 0;
@@ -200,7 +185,8 @@ function farPointer(engine: Engine, record: number): { offset: bigint; selector:
   const at = engine.operand(record, size + 2, ACCESS.READ);
   if (at === 0) return undefined;
   const { view } = engine.memory;
-  const offset = size === 8 ? view.getBigUint64(at, true) : BigInt(size === 4 ? view.getUint32(at, true) : view.getUint16(at, true));
+  const offset =
+    size === 8 ? view.getBigUint64(at, true) : BigInt(size === 4 ? view.getUint32(at, true) : view.getUint16(at, true));
   return { offset, selector: view.getUint16(at + size, true) };
 }
 
@@ -352,4 +338,5 @@ export const SERVICES: Readonly<Record<string, Service>> = {
   sldt: storeSystemTable,
   str: storeSystemTable,
   smsw: storeSystemTable,
+  ...FPU_SERVICES,
 };

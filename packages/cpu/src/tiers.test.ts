@@ -20,14 +20,24 @@ const line = fc.oneof(
   fc.tuple(fc.constantFrom(...ALU), register, register).map(([op, a, b]) => `${op} ${FREE[a]}, ${FREE[b]}`),
   fc.tuple(fc.constantFrom(...ALU), register, register).map(([op, a, b]) => `${op} ${FREE32[a]}, ${FREE32[b]}`),
   fc.tuple(fc.constantFrom(...ALU), register, register).map(([op, a, b]) => `${op} ${FREE8[a]}, ${FREE8[b]}`),
-  fc.tuple(fc.constantFrom(...ALU), register, fc.integer({ min: -128, max: 127 })).map(([op, a, b]) => `${op} ${FREE[a]}, ${b}`),
-  fc.tuple(fc.constantFrom("add", "sub", "and", "or", "xor", "cmp"), place, register).map(([op, at, a]) => `${op} qword ptr [rbx+${at}], ${FREE[a]}`),
-  fc.tuple(fc.constantFrom("add", "sub", "xor", "cmp", "mov"), register, place).map(([op, a, at]) => `${op} ${FREE32[a]}, dword ptr [rbx+${at}]`),
+  fc
+    .tuple(fc.constantFrom(...ALU), register, fc.integer({ min: -128, max: 127 }))
+    .map(([op, a, b]) => `${op} ${FREE[a]}, ${b}`),
+  fc
+    .tuple(fc.constantFrom("add", "sub", "and", "or", "xor", "cmp"), place, register)
+    .map(([op, at, a]) => `${op} qword ptr [rbx+${at}], ${FREE[a]}`),
+  fc
+    .tuple(fc.constantFrom("add", "sub", "xor", "cmp", "mov"), register, place)
+    .map(([op, a, at]) => `${op} ${FREE32[a]}, dword ptr [rbx+${at}]`),
   fc.tuple(place, register).map(([at, a]) => `mov byte ptr [rbx+${at}], ${FREE8[a]}`),
   fc.tuple(fc.constantFrom("inc", "dec", "not", "neg", "bswap"), register).map(([op, a]) => `${op} ${FREE[a]}`),
-  fc.tuple(fc.constantFrom("shl", "shr", "sar", "rol", "ror"), register, fc.integer({ min: 0, max: 70 })).map(([op, a, n]) => `${op} ${FREE[a]}, ${n}`),
+  fc
+    .tuple(fc.constantFrom("shl", "shr", "sar", "rol", "ror"), register, fc.integer({ min: 0, max: 70 }))
+    .map(([op, a, n]) => `${op} ${FREE[a]}, ${n}`),
   fc.tuple(fc.constantFrom("shl", "sar", "rol"), register).map(([op, a]) => `${op} ${FREE32[a]}, cl`),
-  fc.tuple(fc.constantFrom(...CONDITIONS), register, register).map(([cc, a, b]) => `cmov${cc} ${FREE32[a]}, ${FREE32[b]}`),
+  fc
+    .tuple(fc.constantFrom(...CONDITIONS), register, register)
+    .map(([cc, a, b]) => `cmov${cc} ${FREE32[a]}, ${FREE32[b]}`),
   fc.tuple(fc.constantFrom(...CONDITIONS), register).map(([cc, a]) => `set${cc} ${FREE8[a]}`),
   fc.tuple(register, register).map(([a, b]) => `imul ${FREE[a]}, ${FREE[b]}`),
   fc.tuple(register, register).map(([a, b]) => `movzx ${FREE32[a]}, ${FREE8[b]}`),
@@ -41,18 +51,31 @@ const line = fc.oneof(
 
 /** Blocks that jump forward at will, around a loop that runs them some hundred times. */
 const program = fc
-  .array(fc.tuple(fc.array(line, { minLength: 1, maxLength: 8 }), fc.constantFrom(...CONDITIONS), fc.nat(3)), { minLength: 1, maxLength: 7 })
+  .array(fc.tuple(fc.array(line, { minLength: 1, maxLength: 8 }), fc.constantFrom(...CONDITIONS), fc.nat(3)), {
+    minLength: 1,
+    maxLength: 7,
+  })
   .map((blocks) => {
     const lines = ["mov r15d, 300", "again:"];
     blocks.forEach(([body, condition, skip], index) => {
       lines.push(`block${index}:`, ...body, `j${condition} block${Math.min(blocks.length, index + 1 + skip)}`);
     });
-    lines.push(`block${blocks.length}:`, "mov r14d, 3", "inner:", "add r13, r12", "xor r12, rax", "dec r14d", "jnz inner");
+    lines.push(
+      `block${blocks.length}:`,
+      "mov r14d, 3",
+      "inner:",
+      "add r13, r12",
+      "xor r12, rax",
+      "dec r14d",
+      "jnz inner",
+    );
     lines.push("dec r15d", "jnz again", "int3", "leaf:", "xor rax, r9", "add r9d, 0x1234567", "ret");
     return lines.join("\n");
   });
 
-const machines = [false, true].map((translate) => new ConformanceMachine(pageImage(1), pageImage(2), { translate, sampleInterval: 50 }));
+const machines = [false, true].map(
+  (translate) => new ConformanceMachine(pageImage(1), pageImage(2), { translate, sampleInterval: 50 }),
+);
 
 /** Runs code to its breakpoint; with translation, what is found a second time is compiled. */
 function execute(code: Uint8Array, seeds: readonly bigint[], translate: boolean) {
@@ -60,20 +83,28 @@ function execute(code: Uint8Array, seeds: readonly bigint[], translate: boolean)
   const before = machine.engine.stats;
   const outcome = machine.execute(code, seeds);
   const { stats } = machine.engine;
-  return { ...outcome, instructions: stats.instructions - before.instructions, translated: stats.blocksTranslated - before.blocksTranslated };
+  return {
+    ...outcome,
+    instructions: stats.instructions - before.instructions,
+    translated: stats.blocksTranslated - before.blocksTranslated,
+  };
 }
 
 test("random programs end in the same state in both tiers, having executed as many instructions", () => {
   let translated = 0;
   fc.assert(
-    fc.property(program, fc.array(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), { minLength: 12, maxLength: 12 }), (source, seeds) => {
-      const { bytes } = assemble(source, { address: BigInt(LAYOUT.entry) });
-      const interpreted = execute(bytes, seeds, false);
-      const compiled = execute(bytes, seeds, true);
-      translated += compiled.translated;
-      expect(interpreted.exit).toBe(EXIT.INTERRUPT);
-      expect({ ...compiled, translated: 0 }).toEqual(interpreted);
-    }),
+    fc.property(
+      program,
+      fc.array(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), { minLength: 12, maxLength: 12 }),
+      (source, seeds) => {
+        const { bytes } = assemble(source, { address: BigInt(LAYOUT.entry) });
+        const interpreted = execute(bytes, seeds, false);
+        const compiled = execute(bytes, seeds, true);
+        translated += compiled.translated;
+        expect(interpreted.exit).toBe(EXIT.INTERRUPT);
+        expect({ ...compiled, translated: 0 }).toEqual(interpreted);
+      },
+    ),
     { numRuns: 200 },
   );
   expect(translated).toBeGreaterThan(200);

@@ -186,7 +186,8 @@ export class SoftTlb implements TlbPort, FrameGuard {
   }
 
   private info(mfn: number): number {
-    if (!(mfn >= 0 && mfn < this.memory.frames)) throw new RangeError(`frame ${mfn} is beyond the machine's ${this.memory.frames}`);
+    if (!(mfn >= 0 && mfn < this.memory.frames))
+      throw new RangeError(`frame ${mfn} is beyond the machine's ${this.memory.frames}`);
     return this.layout.frameTable / 4 + mfn;
   }
 

@@ -1,9 +1,14 @@
+import { ParavirtError } from "@paravirt/core";
 import { type Instruction, OPCODES } from "@paravirt/x86";
 import type { Engine } from "./engine.ts";
+import { loadFxsave, saveFxsave } from "./fxsave.ts";
 import { ACCESS, ENGINE, REASON, STATE } from "./layout.ts";
-import { SERVICE_RESULT } from "./services.ts";
+import { SERVICE_RESULT } from "./service.ts";
 import type { Exit, Vcpu } from "./vcpu.ts";
 
+const FXSAVE_SIZE = 512;
+/** Where an image passes through the engine's memory. */
+const IMAGE = ENGINE.bounceRead;
 const STATUS_FLAGS = 0x8d5n;
 const TASK_SWITCHED = 8n;
 const EMULATE_FPU = 4n;
@@ -234,7 +239,12 @@ export class VirtualCpu implements Vcpu {
     );
   }
 
-  private copy(address: bigint, length: number, write: boolean, each: (at: number, start: number, count: number) => void): boolean {
+  private copy(
+    address: bigint,
+    length: number,
+    write: boolean,
+    each: (at: number, start: number, count: number) => void,
+  ): boolean {
     let start = 0;
     let at = address;
     while (start < length) {
@@ -249,12 +259,23 @@ export class VirtualCpu implements Vcpu {
   }
 
   saveFpu(into: Uint8Array): void {
-    this.engine.activate(this);
-    void into;
+    const { bytes, view } = this.activeMemory(into);
+    bytes.fill(0, IMAGE, IMAGE + FXSAVE_SIZE);
+    saveFxsave(bytes, view, IMAGE);
+    into.set(bytes.subarray(IMAGE, IMAGE + FXSAVE_SIZE));
   }
 
   loadFpu(from: Uint8Array): void {
+    const { bytes, view } = this.activeMemory(from);
+    bytes.set(from.subarray(0, FXSAVE_SIZE), IMAGE);
+    if (!loadFxsave(bytes, view, IMAGE))
+      throw new ParavirtError("BAD_ARGUMENT", "the image's MXCSR has reserved bits set");
+  }
+
+  private activeMemory(image: Uint8Array): { bytes: Uint8Array; view: DataView } {
+    if (image.length < FXSAVE_SIZE)
+      throw new ParavirtError("BAD_ARGUMENT", `an FXSAVE image has ${FXSAVE_SIZE} bytes, not ${image.length}`);
     this.engine.activate(this);
-    void from;
+    return this.engine.memory;
   }
 }

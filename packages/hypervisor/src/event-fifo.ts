@@ -12,11 +12,12 @@ const MAX_PAGES = EVTCHN_FIFO.NR_CHANNELS / WORDS_PER_PAGE;
 const PRIORITIES = EVTCHN_FIFO.MAX_QUEUES;
 
 /** A VCPU's queues: where its control block lies, and the tail of each priority. */
-interface Queues {
+export interface FifoQueues {
   /** MFN of the control block's page, which Xen holds a reference to. */
   readonly mfn: number;
   /** Index of the block's first 32-bit word in machine memory. */
   readonly word: number;
+  /** Port that was linked last, by priority; 0 for none. */
   readonly tails: Uint32Array;
 }
 
@@ -26,9 +27,12 @@ interface Queues {
  */
 export class FifoEvents implements EventAbi {
   readonly maxPorts: number = MAX_PAGES * WORDS_PER_PAGE;
+  /** Whose events they are. */
   readonly domain: Domain;
+  /** MFNs of the pages of event words. */
   readonly pages: number[] = [];
-  readonly queues: (Queues | undefined)[] = [];
+  /** Queues by VCPU. */
+  readonly queues: (FifoQueues | undefined)[] = [];
 
   constructor(domain: Domain) {
     this.domain = domain;

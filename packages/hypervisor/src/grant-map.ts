@@ -5,9 +5,13 @@ import type { VirtualCpu } from "./virtual-cpu.ts";
 
 /** A mapping that a guest made of another guest's grant: what its handle stands for. */
 export interface GuestMapping {
+  /** Whose page it is. */
   readonly owner: Domain;
+  /** The grant in its table. */
   readonly ref: number;
+  /** The page. */
   readonly mfn: number;
+  /** Whether it may only be read. */
   readonly readOnly: boolean;
   /** Machine address of the L1 entry that maps the page. */
   readonly entryAddress: number;
@@ -39,6 +43,11 @@ export function mapGrantRef(vcpu: VirtualCpu, request: StructValue<"gnttab_map_g
   const grant = owner.grants.acquire(request.ref, caller.id, readOnly);
   if (typeof grant === "number") return failed(grant);
   const { mfn } = grant;
+  // Part of a page cannot be mapped, only copied.
+  if (grant.length !== 4096) {
+    owner.grants.release(request.ref, readOnly);
+    return failed(GNTST.general_error);
+  }
   const status = caller.machine.paging.mapForeign(caller.memory, {
     entryAddress,
     mfn,

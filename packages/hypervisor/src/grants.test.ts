@@ -188,4 +188,30 @@ describe("between guests", () => {
     expect(guest.domain.grants.mapped).toBe(0);
     expect(guest.hypervisor.paging.domain(other.domain.id)).toBeUndefined();
   });
+
+  test("a domain that goes leaves what others have mapped of it until they let go", () => {
+    const other = new FakeGuest(guest.hypervisor);
+    const table = mapTable();
+    grant(table, 9, other.domain.id, guest.frames[30] as number);
+    grant(table, 10, 0, guest.frames[31] as number);
+    guest.page(30)[0] = 0x5a;
+    const request = {
+      host_addr: at(33),
+      flags: GNTMAP.host_map | GNTMAP.application_map,
+      ref: 9,
+      dom: guest.domain.id,
+    };
+    const { handle } = op(other, GNTTABOP.map_grant_ref, "gnttab_map_grant_ref", request).after;
+    const mapping = mapGrant(guest.domain, 10) as GrantMapping;
+    const { id } = guest.domain;
+    guest.hypervisor.destroyDomain(guest.domain);
+    expect(guest.hypervisor.paging.domain(id)).toBeDefined();
+    const machine = other.cpu.translate(at(33), true);
+    expect(guest.hypervisor.memory.bytes[machine]).toBe(0x5a);
+    expect(
+      op(other, GNTTABOP.unmap_grant_ref, "gnttab_unmap_grant_ref", { host_addr: at(33), handle }).after.status,
+    ).toBe(0);
+    mapping.release();
+    expect(guest.hypervisor.paging.domain(id)).toBeUndefined();
+  });
 });

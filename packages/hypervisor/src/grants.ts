@@ -16,8 +16,9 @@ export interface ActiveGrant {
   readonly domain: number;
   /** The granted frame. */
   readonly mfn: number;
-  /** First byte and number of bytes that the grant covers. */
+  /** First byte of the page that the grant covers. */
   readonly offset: number;
+  /** Bytes that it covers. */
   readonly length: number;
   /** Read-only pins. */
   readers: number;
@@ -123,15 +124,19 @@ export class GrantTable {
     this.statusFrames.length = 0;
   }
 
-  /** Gives every frame of the table back; the domain is gone. */
+  /** Gives every frame of the table back; the domain is gone. What others still map stays theirs until they let go. */
   destroy(): void {
     this.releaseStatus();
     for (const mfn of this.frames) this.domain.freeXenFrame(mfn);
     this.frames.length = 0;
-    this.active.clear();
   }
 
-  /** Entries that somebody has mapped now. */
+  /** The entries that somebody has mapped now. */
+  activeGrants(): ActiveGrant[] {
+    return [...this.active.values()];
+  }
+
+  /** How many entries somebody has mapped now. */
   get mapped(): number {
     return this.active.size;
   }
@@ -227,15 +232,14 @@ export class GrantTable {
     if (grant.through !== undefined) grant.through.table.release(grant.through.ref, readOnly);
     else if (readOnly) this.domain.releasePage(grant.mfn);
     else this.domain.releaseWritable(grant.mfn);
+    const unused = grant.writers === 0 && grant.readers === 0;
+    if (unused) this.active.delete(ref);
+    // The table itself is gone when its domain was destroyed first.
+    if (this.frames.length === 0) return;
     const { view } = this.domain.machine.memory;
     const status = this.statusAt(ref);
-    let flags = view.getUint16(status, true);
-    if (grant.writers === 0) flags &= ~GTF.writing;
-    if (grant.writers === 0 && grant.readers === 0) {
-      flags &= ~GTF.reading;
-      this.active.delete(ref);
-    }
-    view.setUint16(status, flags, true);
+    const cleared = (grant.writers === 0 ? GTF.writing : 0) | (unused ? GTF.reading : 0);
+    view.setUint16(status, view.getUint16(status, true) & ~cleared, true);
   }
 
   /** Exchanges two entries that nobody uses (GNTTABOP_swap_grant_ref); a `GNTST` number. */

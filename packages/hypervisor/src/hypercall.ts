@@ -48,8 +48,11 @@ const SCRATCH_BYTES = 8192;
 
 /** What a hypercall's handler is given: who calls, the arguments, and a private copy of what they point to. Reused from call to call. */
 export class HypercallContext {
+  /** The hypervisor. */
   readonly machine: Hypervisor;
+  /** Who calls. */
   vcpu!: VirtualCpu;
+  /** Its domain. */
   domain!: Domain;
   /** Arguments as low and high words: argument `i` is words `2i` and `2i + 1`. */
   readonly words: Uint32Array;
@@ -57,6 +60,7 @@ export class HypercallContext {
   readonly args: BigUint64Array;
   /** Private copy of the structure read last. */
   readonly bytes: Uint8Array = new Uint8Array(SCRATCH_BYTES);
+  /** The same bytes, for fields. */
   readonly view: DataView = new DataView(this.bytes.buffer);
   /** Whether this context belongs to the calls inside a multicall. */
   inMulticall = false;

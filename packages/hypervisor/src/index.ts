@@ -3,12 +3,13 @@
  * @packageDocumentation
  */
 
+export { auditHypervisor } from "./audit.ts";
 export { type CpuidOptions, CpuidPolicy, DEFAULT_FEATURES } from "./cpuid.ts";
 export { type CrashReport, formatCrash } from "./crash.ts";
 export { DIFFERENCES, type Difference, renderHypercalls } from "./documentation.ts";
 export { Domain, type DomainOptions, type Shutdown } from "./domain.ts";
 export { type Channel, type EventAbi, EventChannels, type HostChannel, type HostListener } from "./event-channels.ts";
-export type { FifoEvents } from "./event-fifo.ts";
+export type { FifoEvents, FifoQueues } from "./event-fifo.ts";
 export type { GuestMapping } from "./grant-map.ts";
 export { type ActiveGrant, type GrantLink, type GrantMapping, GrantTable, mapGrant } from "./grants.ts";
 export { HypercallHistory, type RememberedHypercall } from "./history.ts";

@@ -10,6 +10,7 @@ export interface TscScale {
   readonly khz: number;
   /** `vcpu_time_info.tsc_to_system_mul` and `tsc_shift`: ns = ((ticks << shift) * mul) >> 32. */
   readonly multiplier: number;
+  /** See {@link TscScale.multiplier}; below 0 it shifts right. */
   readonly shift: number;
 }
 

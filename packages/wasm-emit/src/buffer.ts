@@ -70,7 +70,8 @@ export class ByteBuffer {
       const bits = low & 0x7f;
       low = (low >>> 7) | (high << 25);
       high >>= 7;
-      const done = (low === 0 && high === 0 && (bits & 0x40) === 0) || (low === -1 && high === -1 && (bits & 0x40) !== 0);
+      const done =
+        (low === 0 && high === 0 && (bits & 0x40) === 0) || (low === -1 && high === -1 && (bits & 0x40) !== 0);
       this.byte(done ? bits : bits | 0x80);
       if (done) return;
     }

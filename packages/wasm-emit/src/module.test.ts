@@ -1,8 +1,12 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { ByteBuffer, CodeEmitter, ModuleBuilder, OP, SIMD, type OpName, type SimdName } from "./index.ts";
+import { ByteBuffer, CodeEmitter, ModuleBuilder, OP, type OpName, SIMD, type SimdName } from "./index.ts";
 
-function compile(write: (e: CodeEmitter, module: ModuleBuilder) => void, parameters: ("i32" | "i64")[] = [], result: "i32" | "i64" = "i32") {
+function compile(
+  write: (e: CodeEmitter, module: ModuleBuilder) => void,
+  parameters: ("i32" | "i64")[] = [],
+  result: "i32" | "i64" = "i32",
+) {
   const module = new ModuleBuilder();
   const index = module.declare({ parameters, results: [result] }, "f");
   const e = new CodeEmitter();
@@ -99,7 +103,9 @@ test("memory is imported with the limits that were asked for; bulk copies work",
   e.get(0).get(1).get(2).memoryCopy();
   module.define(copy, e);
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 1 });
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes() as Uint8Array<ArrayBuffer>), { e: { m: memory } });
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.toBytes() as Uint8Array<ArrayBuffer>), {
+    e: { m: memory },
+  });
   const bytes = new Uint8Array(memory.buffer);
   bytes.set([1, 2, 3, 4], 100);
   (exports.copy as (...args: number[]) => void)(200, 100, 4);
@@ -109,7 +115,10 @@ test("memory is imported with the limits that were asked for; bulk copies work",
 test("every numeric instruction of the table is what the engine takes it for", () => {
   // The engine validates operand and result types: a wrong opcode is a different type or no instruction.
   for (const name of Object.keys(OP) as OpName[]) {
-    const match = /^(i32|i64|f32|f64)_(eq|ne|lt|gt|le|ge|add|sub|mul|div|rem|and|or|xor|shl|shr|rotl|rotr|min|max|copysign)(_[su])?$/.exec(name);
+    const match =
+      /^(i32|i64|f32|f64)_(eq|ne|lt|gt|le|ge|add|sub|mul|div|rem|and|or|xor|shl|shr|rotl|rotr|min|max|copysign)(_[su])?$/.exec(
+        name,
+      );
     if (!match) continue;
     const type = match[1] as "i32" | "i64" | "f32" | "f64";
     const compares = /^(eq|ne|lt|gt|le|ge)$/.test(match[2]!);
@@ -122,8 +131,20 @@ test("every numeric instruction of the table is what the engine takes it for", (
     expect(WebAssembly.validate(module.toBytes() as Uint8Array<ArrayBuffer>), name).toBe(true);
   }
   for (const name of Object.keys(SIMD) as SimdName[]) {
-    const shapes = { unary: ["v128"], binary: ["v128", "v128"], ternary: ["v128", "v128", "v128"], shift: ["v128", "i32"] } as const;
-    const splats = { i8x16_splat: "i32", i16x8_splat: "i32", i32x4_splat: "i32", i64x2_splat: "i64", f32x4_splat: "f32", f64x2_splat: "f64" } as const;
+    const shapes = {
+      unary: ["v128"],
+      binary: ["v128", "v128"],
+      ternary: ["v128", "v128", "v128"],
+      shift: ["v128", "i32"],
+    } as const;
+    const splats = {
+      i8x16_splat: "i32",
+      i16x8_splat: "i32",
+      i32x4_splat: "i32",
+      i64x2_splat: "i64",
+      f32x4_splat: "f32",
+      f64x2_splat: "f64",
+    } as const;
     const results = /any_true|all_true|bitmask/.test(name) ? "i32" : "v128";
     const parameters = name in splats ? [[splats[name as keyof typeof splats]]] : Object.values(shapes);
     const valid = parameters.some((list) => {

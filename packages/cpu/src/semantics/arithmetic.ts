@@ -32,7 +32,9 @@ function arithmetic(name: Arithmetic): Definition {
       const size = shape.sizes[0] as Size;
       const [a, b] = operands(c, left!, right!, size);
       const result = e.temporary("i64");
-      e.get(a).get(b).op(adds ? "i64_add" : "i64_sub");
+      e.get(a)
+        .get(b)
+        .op(adds ? "i64_add" : "i64_sub");
       if (carries) {
         c.flags.carryBit();
         e.op(adds ? "i64_add" : "i64_sub");
@@ -82,11 +84,18 @@ function step(name: "inc" | "dec"): Definition {
       const result = e.temporary("i64");
       const overflow = e.temporary("i64");
       place!.signed(size);
-      e.tee(before).i64(name === "inc" ? 1 : -1).op("i64_add");
+      e.tee(before)
+        .i64(name === "inc" ? 1 : -1)
+        .op("i64_add");
       signExtend(e, size);
       e.set(result);
       // Overflow: the sign changed away from the direction of the step.
-      e.get(name === "inc" ? before : result).i64(-1).op("i64_xor").get(name === "inc" ? result : before).op("i64_and").set(overflow);
+      e.get(name === "inc" ? before : result)
+        .i64(-1)
+        .op("i64_xor")
+        .get(name === "inc" ? result : before)
+        .op("i64_and")
+        .set(overflow);
       c.flags.explicit(
         () => c.flags.carryWord(),
         () => e.get(overflow),
@@ -217,7 +226,10 @@ function multiply(name: "mul" | "imul"): Definition {
         rax.store(8, () => e.get(low));
         rdx.store(8, () => e.get(high));
       } else {
-        e.get(low).i64(size * 8).op("i64_shr_s").set(high);
+        e.get(low)
+          .i64(size * 8)
+          .op("i64_shr_s")
+          .set(high);
         if (size === 1) rax.store(2, () => e.get(low));
         else {
           rax.store(size, () => e.get(low));
@@ -317,7 +329,13 @@ function carryChain(name: "adcx" | "adox"): Definition {
     emit(c, [destination, source], shape) {
       const { e } = c;
       const size = shape.sizes[0] as Size;
-      const [a, b, sum, image, out] = [0, 0, 0, 0, 0].map(() => e.temporary("i64")) as [number, number, number, number, number];
+      const [a, b, sum, image, out] = [0, 0, 0, 0, 0].map(() => e.temporary("i64")) as [
+        number,
+        number,
+        number,
+        number,
+        number,
+      ];
       destination!.unsigned(size);
       e.set(a);
       source!.unsigned(size);
@@ -325,12 +343,38 @@ function carryChain(name: "adcx" | "adox"): Definition {
       c.flags.image();
       e.set(image);
       const position = name === "adcx" ? 0 : 11;
-      e.get(a).get(b).op("i64_add").get(image).i64(position).op("i64_shr_u").i64(1).op("i64_and").op("i64_add").set(sum);
+      e.get(a)
+        .get(b)
+        .op("i64_add")
+        .get(image)
+        .i64(position)
+        .op("i64_shr_u")
+        .i64(1)
+        .op("i64_and")
+        .op("i64_add")
+        .set(sum);
       if (size === 8) {
-        e.get(a).get(b).op("i64_and").get(a).get(b).op("i64_or").get(sum).i64(-1).op("i64_xor").op("i64_and").op("i64_or");
+        e.get(a)
+          .get(b)
+          .op("i64_and")
+          .get(a)
+          .get(b)
+          .op("i64_or")
+          .get(sum)
+          .i64(-1)
+          .op("i64_xor")
+          .op("i64_and")
+          .op("i64_or");
         e.i64(63).op("i64_shr_u").set(out);
       } else e.get(sum).i64(32).op("i64_shr_u").set(out);
-      e.get(image).i64(~(1 << position)).op("i64_and").get(out).i64(position).op("i64_shl").op("i64_or").set(image);
+      e.get(image)
+        .i64(~(1 << position))
+        .op("i64_and")
+        .get(out)
+        .i64(position)
+        .op("i64_shl")
+        .op("i64_or")
+        .set(image);
       c.flags.load(image);
       destination!.store(size, () => e.get(sum));
       e.release("i64", a, b, sum, image, out);

@@ -39,7 +39,9 @@ function bitTest(name: BitName): Definition {
       place!.unsigned(size);
       e.set(value);
       source!.unsigned(1);
-      e.i64(size * 8 - 1).op("i64_and").set(position);
+      e.i64(size * 8 - 1)
+        .op("i64_and")
+        .set(position);
       bitToCarry(c, value, position);
       if (writes) place!.store(size, () => applyBit(c, name, value, position));
       e.release("i64", value, position);
@@ -61,12 +63,22 @@ function bitTestString(name: BitName): Definition {
       e.set(position);
       c.effectiveAddress(true);
       const shift = size === 8 ? 6 : size === 4 ? 5 : 4;
-      e.get(position).i64(shift).op("i64_shr_s").i64(shift - 3).op("i64_shl").op("i64_add");
+      e.get(position)
+        .i64(shift)
+        .op("i64_shr_s")
+        .i64(shift - 3)
+        .op("i64_shl")
+        .op("i64_add");
       c.wrap();
       e.set(address);
-      e.get(position).i64(size * 8 - 1).op("i64_and").set(position);
+      e.get(position)
+        .i64(size * 8 - 1)
+        .op("i64_and")
+        .set(position);
       const host = c.translate(address, size, name === "bt" ? ACCESS.READ : ACCESS.WRITE);
-      e.get(host).mem(size === 8 ? "i64_load" : size === 4 ? "i64_load32_u" : "i64_load16_u").set(value);
+      e.get(host)
+        .mem(size === 8 ? "i64_load" : size === 4 ? "i64_load32_u" : "i64_load16_u")
+        .set(value);
       bitToCarry(c, value, position);
       if (name !== "bt") {
         e.get(host);
@@ -125,7 +137,12 @@ function countZeros(name: "tzcnt" | "lzcnt"): Definition {
         e.get(value);
         if (size < 8) e.i64(2 ** bits).op("i64_or");
         e.op("i64_ctz").set(result);
-      } else e.get(value).op("i64_clz").i64(64 - bits).op("i64_sub").set(result);
+      } else
+        e.get(value)
+          .op("i64_clz")
+          .i64(64 - bits)
+          .op("i64_sub")
+          .set(result);
       e.get(value).op("i64_eqz").op("i64_extend_i32_u").i64(63).op("i64_shl").set(carry);
       c.flags.explicit(
         () => e.get(carry),
@@ -188,7 +205,12 @@ function lowestBit(name: "blsi" | "blsr" | "blsmsk"): Definition {
       source!.signed(size);
       e.set(value);
       if (name === "blsi") e.get(value).i64(0).get(value).op("i64_sub").op("i64_and");
-      else e.get(value).i64(1).op("i64_sub").get(value).op(name === "blsr" ? "i64_and" : "i64_xor");
+      else
+        e.get(value)
+          .i64(1)
+          .op("i64_sub")
+          .get(value)
+          .op(name === "blsr" ? "i64_and" : "i64_xor");
       signExtend(e, size);
       e.set(result);
       e.get(value).op("i64_eqz");
@@ -251,7 +273,13 @@ const bzhi: Definition = {
     e.op("i64_and");
     signExtend(e, size);
     e.set(result);
-    e.get(count).i64(size * 8 - 1).op("i64_gt_u").op("i64_extend_i32_u").i64(63).op("i64_shl").set(carry);
+    e.get(count)
+      .i64(size * 8 - 1)
+      .op("i64_gt_u")
+      .op("i64_extend_i32_u")
+      .i64(63)
+      .op("i64_shl")
+      .set(carry);
     c.flags.explicit(
       () => e.get(carry),
       () => e.i64(0),
@@ -283,8 +311,17 @@ function bitGather(name: "pdep" | "pext"): Definition {
       const loop = e.loop();
       e.get(mask).op("i64_eqz").brIf(done);
       e.get(mask).i64(0).get(mask).op("i64_sub").op("i64_and").set(low);
-      e.get(value).get(name === "pdep" ? bit : low).op("i64_and").i64(0).op("i64_ne").if();
-      e.get(result).get(name === "pdep" ? low : bit).op("i64_or").set(result).end();
+      e.get(value)
+        .get(name === "pdep" ? bit : low)
+        .op("i64_and")
+        .i64(0)
+        .op("i64_ne")
+        .if();
+      e.get(result)
+        .get(name === "pdep" ? low : bit)
+        .op("i64_or")
+        .set(result)
+        .end();
       e.get(bit).i64(1).op("i64_shl").set(bit);
       e.get(mask).get(low).op("i64_xor").set(mask).br(loop);
       e.end().end();
@@ -342,4 +379,3 @@ export const bitDefinitions: readonly Definition[] = [
   bitGather("pext"),
   crc32,
 ];
-

@@ -250,7 +250,12 @@ const sahf: Definition = {
     const image = e.temporary("i64");
     c.flags.image();
     e.i64(0x800).op("i64_and");
-    e.i32(STATE.gpr + 1).mem("i64_load8_u").i64(0xd5).op("i64_and").op("i64_or").set(image);
+    e.i32(STATE.gpr + 1)
+      .mem("i64_load8_u")
+      .i64(0xd5)
+      .op("i64_and")
+      .op("i64_or")
+      .set(image);
     c.flags.load(image);
     e.release("i64", image);
   },
@@ -288,7 +293,12 @@ function popf(size: 2 | 4 | 8): Definition {
       c.flags.load(value);
       c.state.set64(STATE.eflags, () => {
         c.state.get64(STATE.eflags);
-        e.i64(~(writable | 0x10000)).op("i64_and").get(value).i64(writable).op("i64_and").op("i64_or");
+        e.i64(~(writable | 0x10000))
+          .op("i64_and")
+          .get(value)
+          .i64(writable)
+          .op("i64_and")
+          .op("i64_or");
       });
       c.register(RSP).store(8, () => e.get(stack));
       e.release("i64", value, stack);
@@ -312,7 +322,6 @@ function salc(): Definition {
   };
 }
 
-
 /** Branches, calls, flags and instructions without effect. */
 export const controlDefinitions: readonly Definition[] = [
   ...conditionalJumps,
@@ -327,7 +336,9 @@ export const controlDefinitions: readonly Definition[] = [
   ret(2),
   ret(4),
   ret(8),
-  ...(["loop", "loope", "loopne", "jrcxz"] as const).flatMap((name) => ([2, 4, 8] as const).map((width) => counted(name, width))),
+  ...(["loop", "loope", "loopne", "jrcxz"] as const).flatMap((name) =>
+    ([2, 4, 8] as const).map((width) => counted(name, width)),
+  ),
   nop,
   ...quiet,
   carryFlag("clc"),
@@ -345,4 +356,3 @@ export const controlDefinitions: readonly Definition[] = [
   popf(8),
   salc(),
 ];
-

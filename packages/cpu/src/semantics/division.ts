@@ -40,15 +40,26 @@ function divideNarrow(c: Lowering, source: Source, size: Size, signed: boolean):
     rax.unsigned(size);
     if (signed) rdx.signed(size);
     else rdx.unsigned(size);
-    e.i64(size * 8).op("i64_shl").op("i64_or");
+    e.i64(size * 8)
+      .op("i64_shl")
+      .op("i64_or");
   }
   e.set(dividend);
   if (signed) {
     // The one case in which wasm's own division would trap: 2^63 / -1. Its quotient doesn't fit anyway.
-    e.get(dividend).i64Halves(0, 0x80000000 | 0).op("i64_eq").get(divisor).i64(-1).op("i64_eq").op("i32_and");
+    e.get(dividend)
+      .i64Halves(0, 0x80000000 | 0)
+      .op("i64_eq")
+      .get(divisor)
+      .i64(-1)
+      .op("i64_eq")
+      .op("i32_and");
     c.faultIf(DIVIDE_ERROR, 0);
   }
-  e.get(dividend).get(divisor).op(signed ? "i64_div_s" : "i64_div_u").tee(quotient);
+  e.get(dividend)
+    .get(divisor)
+    .op(signed ? "i64_div_s" : "i64_div_u")
+    .tee(quotient);
   e.get(quotient);
   if (signed) signExtend(e, size);
   else zeroExtend(e, size);
@@ -88,7 +99,10 @@ function divide128(c: Lowering, source: Source, signed: boolean): void {
   e.op("i64_eq");
   if (signed) e.get(divisor).i64(-1).op("i64_ne").op("i32_and");
   e.if();
-  e.get(low).get(divisor).op(signed ? "i64_div_s" : "i64_div_u").tee(quotient);
+  e.get(low)
+    .get(divisor)
+    .op(signed ? "i64_div_s" : "i64_div_u")
+    .tee(quotient);
   e.get(divisor).op("i64_mul").set(remainder);
   e.get(low).get(remainder).op("i64_sub").set(remainder);
   e.else();
@@ -114,7 +128,15 @@ function wideDivision(
   if (signed) {
     e.get(high).i64(63).op("i64_shr_s").set(remainderSign);
     e.get(divisor).i64(63).op("i64_shr_s").get(remainderSign).op("i64_xor").set(quotientSign);
-    e.get(divisor).get(divisor).i64(63).op("i64_shr_s").tee(magnitude).op("i64_xor").get(magnitude).op("i64_sub").set(magnitude);
+    e.get(divisor)
+      .get(divisor)
+      .i64(63)
+      .op("i64_shr_s")
+      .tee(magnitude)
+      .op("i64_xor")
+      .get(magnitude)
+      .op("i64_sub")
+      .set(magnitude);
     // Negate high:low if negative.
     e.get(remainderSign).i64(0).op("i64_ne").if();
     e.get(high).i64(-1).op("i64_xor").get(low).op("i64_eqz").op("i64_extend_i32_u").op("i64_add").set(high);
@@ -144,7 +166,13 @@ function wideDivision(
   if (signed) {
     // A magnitude above 2^63 - 1 fits only as -2^63.
     e.get(quotient).i64(0).op("i64_lt_s");
-    e.get(quotientSign).op("i64_eqz").get(quotient).i64Halves(0, 0x80000000 | 0).op("i64_ne").op("i32_or").op("i32_and");
+    e.get(quotientSign)
+      .op("i64_eqz")
+      .get(quotient)
+      .i64Halves(0, 0x80000000 | 0)
+      .op("i64_ne")
+      .op("i32_or")
+      .op("i32_and");
     c.faultIf(DIVIDE_ERROR, 0);
     e.get(quotient).get(quotientSign).op("i64_xor").get(quotientSign).op("i64_sub").set(quotient);
     e.get(remainder).get(remainderSign).op("i64_xor").get(remainderSign).op("i64_sub").set(remainder);

@@ -22,7 +22,10 @@ const movnti: Definition = { ...mov, name: "movnti", shapes: ["m4r4", "m8r8"], h
 const EXTENSIONS = ["r2r1", "r4r1", "r8r1", "r4r2", "r8r2", "r2m1", "r4m1", "r8m1", "r4m2", "r8m2"];
 
 function extend(name: "movzx" | "movsx" | "movsxd"): Definition {
-  const shapes = name === "movsxd" ? ["r8r4", "r8m4", "r4r4", "r4m4", "r2r4", "r2m4", "r2r2", "r2m2"] : [...EXTENSIONS, "r2r2", "r2m2"];
+  const shapes =
+    name === "movsxd"
+      ? ["r8r4", "r8m4", "r4r4", "r4m4", "r2r4", "r2m4", "r2r2", "r2m2"]
+      : [...EXTENSIONS, "r2r2", "r2m2"];
   return {
     name,
     shapes,
@@ -30,7 +33,9 @@ function extend(name: "movzx" | "movsx" | "movsxd"): Definition {
     access: "wr",
     emit(c, [destination, source], shape) {
       const from = shape.sizes[1] as Size;
-      destination!.store(shape.sizes[0] as Size, () => (name === "movzx" ? source!.unsigned(from) : source!.signed(from)));
+      destination!.store(shape.sizes[0] as Size, () =>
+        name === "movzx" ? source!.unsigned(from) : source!.signed(from),
+      );
     },
   };
 }
@@ -123,7 +128,12 @@ function compareExchangeWide(size: 4 | 8): Definition {
     emit(c) {
       const { e } = c;
       const [rax, rcx, rdx, rbx] = [c.register(0), c.register(1), c.register(2), c.register(3)];
-      const [low, high, image, address] = [e.temporary("i64"), e.temporary("i64"), e.temporary("i64"), e.temporary("i64")];
+      const [low, high, image, address] = [
+        e.temporary("i64"),
+        e.temporary("i64"),
+        e.temporary("i64"),
+        e.temporary("i64"),
+      ];
       const equal = e.temporary("i32");
       c.effectiveAddress(true);
       e.set(address);
@@ -171,7 +181,9 @@ export function pushValue(c: Lowering, size: Size, push: () => void): void {
   const host = c.translate(address, size, ACCESS.WRITE);
   push();
   e.set(value);
-  e.get(host).get(value).mem(size === 8 ? "i64_store" : size === 4 ? "i64_store32" : "i64_store16");
+  e.get(host)
+    .get(value)
+    .mem(size === 8 ? "i64_store" : size === 4 ? "i64_store32" : "i64_store16");
   c.register(RSP).store(8, () => e.get(address));
   e.release("i64", address, value);
 }
@@ -183,7 +195,9 @@ export function popValue(c: Lowering, size: Size): { value: number; stack: numbe
   c.register(RSP).unsigned(8);
   e.set(stack);
   const host = c.translate(stack, size, ACCESS.READ);
-  e.get(host).mem(size === 8 ? "i64_load" : size === 4 ? "i64_load32_u" : "i64_load16_u").set(value);
+  e.get(host)
+    .mem(size === 8 ? "i64_load" : size === 4 ? "i64_load32_u" : "i64_load16_u")
+    .set(value);
   e.get(stack).i64(size).op("i64_add");
   c.wrap();
   e.set(stack);
@@ -242,7 +256,9 @@ function popMemory(size: 2 | 4 | 8): Definition {
       e.set(address);
       rsp.store(8, () => e.get(before));
       const host = c.translate(address, size, ACCESS.WRITE);
-      e.get(host).get(value).mem(size === 8 ? "i64_store" : size === 4 ? "i64_store32" : "i64_store16");
+      e.get(host)
+        .get(value)
+        .mem(size === 8 ? "i64_store" : size === 4 ? "i64_store32" : "i64_store16");
       rsp.store(8, () => e.get(stack));
       e.release("i64", value, stack, before, address);
     },
@@ -261,7 +277,9 @@ function leave(size: 2 | 4 | 8): Definition {
       c.register(RBP).unsigned(8);
       e.set(stack);
       const host = c.translate(stack, size, ACCESS.READ);
-      e.get(host).mem(size === 8 ? "i64_load" : size === 4 ? "i64_load32_u" : "i64_load16_u").set(value);
+      e.get(host)
+        .mem(size === 8 ? "i64_load" : size === 4 ? "i64_load32_u" : "i64_load16_u")
+        .set(value);
       c.register(RSP).store(8, () => e.get(stack).i64(size).op("i64_add"));
       c.register(RBP).store(size, () => e.get(value));
       e.release("i64", value, stack);

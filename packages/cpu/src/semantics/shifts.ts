@@ -9,7 +9,10 @@ const HOT = sized(["r#v1"], [4, 8]);
 function maskedCount(c: Lowering, source: Place, size: Size): number {
   const count = c.e.temporary("i64");
   source.unsigned(1);
-  c.e.i64(size === 8 ? 63 : 31).op("i64_and").set(count);
+  c.e
+    .i64(size === 8 ? 63 : 31)
+    .op("i64_and")
+    .set(count);
   return count;
 }
 
@@ -93,15 +96,32 @@ function rotate(name: "rol" | "ror"): Definition {
       e.get(count).i64(0).op("i64_ne").if();
       place!.unsigned(size);
       e.set(value);
-      if (size === 8) e.get(value).get(count).op(left ? "i64_rotl" : "i64_rotr").set(result);
+      if (size === 8)
+        e.get(value)
+          .get(count)
+          .op(left ? "i64_rotl" : "i64_rotr")
+          .set(result);
       else if (size === 4) {
-        e.get(value).op("i32_wrap_i64").get(count).op("i32_wrap_i64").op(left ? "i32_rotl" : "i32_rotr");
+        e.get(value)
+          .op("i32_wrap_i64")
+          .get(count)
+          .op("i32_wrap_i64")
+          .op(left ? "i32_rotl" : "i32_rotr");
         e.op("i64_extend_i32_u").set(result);
       } else {
         // Repeat the value through 32 bits; counts beyond the width go round.
         const repeat = size === 1 ? 0x01010101 : 0x00010001;
-        e.get(value).i64(repeat).op("i64_mul").op("i32_wrap_i64").get(count).op("i32_wrap_i64").op(left ? "i32_rotl" : "i32_rotr");
-        e.i32(size === 1 ? 0xff : 0xffff).op("i32_and").op("i64_extend_i32_u").set(result);
+        e.get(value)
+          .i64(repeat)
+          .op("i64_mul")
+          .op("i32_wrap_i64")
+          .get(count)
+          .op("i32_wrap_i64")
+          .op(left ? "i32_rotl" : "i32_rotr");
+        e.i32(size === 1 ? 0xff : 0xffff)
+          .op("i32_and")
+          .op("i64_extend_i32_u")
+          .set(result);
       }
       c.flags.image();
       e.i64(~0x801).op("i64_and").set(image);
@@ -135,9 +155,18 @@ function rotateCarry(name: "rcl" | "rcr"): Definition {
       const size = shape.sizes[0] as Size;
       const bits = size * 8;
       const count = maskedCount(c, source!, size);
-      const [value, carry, next, image] = [e.temporary("i64"), e.temporary("i64"), e.temporary("i64"), e.temporary("i64")];
+      const [value, carry, next, image] = [
+        e.temporary("i64"),
+        e.temporary("i64"),
+        e.temporary("i64"),
+        e.temporary("i64"),
+      ];
       e.get(count).i64(0).op("i64_ne").if();
-      if (size < 4) e.get(count).i64(bits + 1).op("i64_rem_u").set(count);
+      if (size < 4)
+        e.get(count)
+          .i64(bits + 1)
+          .op("i64_rem_u")
+          .set(count);
       place!.unsigned(size);
       e.set(value);
       c.flags.image();
@@ -146,13 +175,25 @@ function rotateCarry(name: "rcl" | "rcr"): Definition {
       const loop = e.loop();
       e.get(count).op("i64_eqz").brIf(done);
       if (name === "rcl") {
-        e.get(value).i64(bits - 1).op("i64_shr_u").i64(1).op("i64_and").set(next);
+        e.get(value)
+          .i64(bits - 1)
+          .op("i64_shr_u")
+          .i64(1)
+          .op("i64_and")
+          .set(next);
         e.get(value).i64(1).op("i64_shl").get(carry).op("i64_or");
         if (size < 8) e.i64(size === 4 ? 0xffffffff : (1 << bits) - 1).op("i64_and");
         e.set(value);
       } else {
         e.get(value).i64(1).op("i64_and").set(next);
-        e.get(value).i64(1).op("i64_shr_u").get(carry).i64(bits - 1).op("i64_shl").op("i64_or").set(value);
+        e.get(value)
+          .i64(1)
+          .op("i64_shr_u")
+          .get(carry)
+          .i64(bits - 1)
+          .op("i64_shl")
+          .op("i64_or")
+          .set(value);
       }
       e.get(next).set(carry);
       e.get(count).i64(1).op("i64_sub").set(count).br(loop);
@@ -185,7 +226,12 @@ function doubleShift(name: "shld" | "shrd"): Definition {
       const size = shape.sizes[0] as Size;
       const bits = size * 8;
       const count = maskedCount(c, source!, size);
-      const [value, fill, result, carry] = [e.temporary("i64"), e.temporary("i64"), e.temporary("i64"), e.temporary("i64")];
+      const [value, fill, result, carry] = [
+        e.temporary("i64"),
+        e.temporary("i64"),
+        e.temporary("i64"),
+        e.temporary("i64"),
+      ];
       e.get(count).i64(0).op("i64_ne").if();
       place!.unsigned(size);
       e.set(value);
@@ -206,8 +252,20 @@ function doubleShift(name: "shld" | "shrd"): Definition {
           if (size === 2) e.i64(16).op("i64_shl").get(value).op("i64_or");
           const width = size === 2 ? 48 : 64;
           e.set(wide);
-          e.get(wide).get(count).op("i64_shl").i64(width - bits).op("i64_shr_u").set(result);
-          e.get(wide).get(count).i64(1).op("i64_sub").op("i64_shl").i64(64 - width).op("i64_shl").set(carry);
+          e.get(wide)
+            .get(count)
+            .op("i64_shl")
+            .i64(width - bits)
+            .op("i64_shr_u")
+            .set(result);
+          e.get(wide)
+            .get(count)
+            .i64(1)
+            .op("i64_sub")
+            .op("i64_shl")
+            .i64(64 - width)
+            .op("i64_shl")
+            .set(carry);
         } else {
           e.get(fill).i64(bits).op("i64_shl").get(value).op("i64_or");
           if (size === 2) e.get(value).i64(32).op("i64_shl").op("i64_or");

@@ -143,7 +143,16 @@ function repeatedMove(size: Size): (c: Lowering) => void {
       const bytes = e.temporary("i32");
       e.get(count).op("i32_wrap_i64").i32(size).op("i32_mul").set(bytes);
       // Ahead of the source within the chunk, elements feed later ones: bulk copy would not.
-      e.get(to).get(from).op("i32_sub").get(bytes).op("i32_ge_u").get(bytes).i32(BULK_BYTES).op("i32_ge_u").op("i32_and").if();
+      e.get(to)
+        .get(from)
+        .op("i32_sub")
+        .get(bytes)
+        .op("i32_ge_u")
+        .get(bytes)
+        .i32(BULK_BYTES)
+        .op("i32_ge_u")
+        .op("i32_and")
+        .if();
       e.get(to).get(from).get(bytes).memoryCopy();
       e.else();
       const at = e.temporary("i32");

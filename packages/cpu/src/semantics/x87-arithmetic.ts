@@ -8,14 +8,14 @@ import {
   checkOne,
   checkPair,
   controlWord,
-  exponentOf,
   type Extended,
+  exponentOf,
   FSW,
   INTEGER_BIT,
   invalid,
   isDenormal,
-  raise,
   RC,
+  raise,
   roundingControl,
   SIGN,
   SPECIAL,
@@ -47,7 +47,10 @@ export function precisionControl(s: Script): Int32 {
 
 /** 1 when `value` is a normal number with a biased exponent `exponent`. */
 function isNormal(value: Extended, exponent: Int32): Int32 {
-  return exponent.sub(1).below(SPECIAL - 1).and(value.significand.negative());
+  return exponent
+    .sub(1)
+    .below(SPECIAL - 1)
+    .and(value.significand.negative());
 }
 
 /** Makes the significand's highest bit 1; `exponent` may become negative. Not for zero. */
@@ -62,7 +65,14 @@ export function normalize(s: Script, significand: Local64, exponent: Local32): v
 
 /** Sets `high`:`low` to the product of `a` and `b`. */
 export function multiplyWide(s: Script, a: Int64, b: Int64, high: Local64, low: Local64): void {
-  const [a0, a1, b0, b1, middle, carry] = [s.local64(), s.local64(), s.local64(), s.local64(), s.local64(), s.local64()];
+  const [a0, a1, b0, b1, middle, carry] = [
+    s.local64(),
+    s.local64(),
+    s.local64(),
+    s.local64(),
+    s.local64(),
+    s.local64(),
+  ];
   a0.set(a.and(0xffffffffn));
   a1.set(a.shr(32));
   b0.set(b.and(0xffffffffn));
@@ -89,7 +99,12 @@ export function divideWide(s: Script, high: Local64, low: Local64, divisor: Int6
     const { e } = s;
     const done = e.block();
     const again = e.loop();
-    digit.shr(32).notZero().or(digit.mul(d0).above(rest.shl(32).or(next))).not().push();
+    digit
+      .shr(32)
+      .notZero()
+      .or(digit.mul(d0).above(rest.shl(32).or(next)))
+      .not()
+      .push();
     e.brIf(done);
     digit.set(digit.sub(1));
     rest.set(rest.add(d1));
@@ -164,7 +179,9 @@ function addition(name: string, subtract: boolean): Helper {
     (o) => {
       const { s, a, b, exponentA, exponentB, signA, signB, destination } = o;
       const effective = subtract ? signB.xor(SIGN) : signB;
-      s.if(isInfinite(o, "A").and(isInfinite(o, "B")).and(signA.ne(effective)), () => s.return(s.call32(invalid, destination)));
+      s.if(isInfinite(o, "A").and(isInfinite(o, "B")).and(signA.ne(effective)), () =>
+        s.return(s.call32(invalid, destination)),
+      );
       denormalOperands(o);
       s.if(isInfinite(o, "A"), () => deliver(o, INTEGER_BIT, signA.or(SPECIAL)));
       s.if(isInfinite(o, "B"), () => deliver(o, INTEGER_BIT, effective.or(SPECIAL)));
@@ -245,7 +262,10 @@ export const multiply: Helper = operation(
   (o) => {
     const { s, a, b, signA, signB, destination } = o;
     const infinite = isInfinite(o, "A").or(isInfinite(o, "B"));
-    const zero = isInfinite(o, "A").not().and(a.significand.isZero()).or(isInfinite(o, "B").not().and(b.significand.isZero()));
+    const zero = isInfinite(o, "A")
+      .not()
+      .and(a.significand.isZero())
+      .or(isInfinite(o, "B").not().and(b.significand.isZero()));
     s.if(infinite.and(zero), () => s.return(s.call32(invalid, destination)));
     denormalOperands(o);
     s.if(infinite, () => deliver(o, INTEGER_BIT, signA.xor(signB).or(SPECIAL)));
@@ -272,7 +292,9 @@ export const divide: Helper = operation(
     const sign = signA.xor(signB);
     const zeroA = isInfinite(o, "A").not().and(a.significand.isZero());
     const zeroB = isInfinite(o, "B").not().and(b.significand.isZero());
-    s.if(isInfinite(o, "A").and(isInfinite(o, "B")).or(zeroA.and(zeroB)), () => s.return(s.call32(invalid, destination)));
+    s.if(isInfinite(o, "A").and(isInfinite(o, "B")).or(zeroA.and(zeroB)), () =>
+      s.return(s.call32(invalid, destination)),
+    );
     s.if(zeroB.and(isInfinite(o, "A").not()), () => {
       s.if(s.call32(raise, FSW.ZE), () => s.return(0));
       storeExtended(s, destination, INTEGER_BIT, sign.or(SPECIAL));
@@ -301,86 +323,100 @@ export const divide: Helper = operation(
     // The discarded part of the quotient against a half: twice the remainder against the divisor.
     rest.set(b.significand.sub(low));
     s.if(low.notZero(), () =>
-      s.if(low.eq(rest), () => low.set(INTEGER_BIT), () => low.set(low.above(rest).chooseWide(s.i64(3n << 62n), s.i64(1)))),
+      s.if(
+        low.eq(rest),
+        () => low.set(INTEGER_BIT),
+        () => low.set(low.above(rest).chooseWide(s.i64(3n << 62n), s.i64(1))),
+      ),
     );
     s.run(round, destination, signA.xor(signB), exponentA, high, low, precisionControl(s));
   },
 );
 
 /** (destination, a) → as the operations on two numbers. */
-export const squareRoot: Helper = defineHelper("x87.sqrt", { parameters: ["i32", "i64", "i32"], results: ["i32"] }, (e, call) => {
-  const s = new Script(e, call);
-  const destination = s.parameter32(0);
-  const a: Extended = { significand: s.parameter64(1), signExponent: s.parameter32(2) };
-  const [exponent, status, odd] = [s.local32(), s.local32(), s.local32()];
-  const [high, low, root, digit, rest, restHigh, square] = [
-    s.local64(),
-    s.local64(),
-    s.local64(),
-    s.local64(),
-    s.local64(),
-    s.local64(),
-    s.local64(),
-  ];
-  const done = (significand: Int64, signExponent: Int32) => {
-    storeExtended(s, destination, significand, signExponent);
-    s.run(raise, 0);
-    e.op("drop");
-    s.return(1);
-  };
-  exponent.set(exponentOf(a));
-  s.if(isNormal(a, exponent).and(signOf(a.signExponent).not()).not(), () => {
-    status.set(s.call32(checkOne, destination, a.significand, a.signExponent));
-    s.if(status, () => s.return(status.eq(CHECK.DONE)));
-    s.if(a.significand.isZero(), () => done(s.i64(0), a.signExponent));
-    s.if(signOf(a.signExponent), () => s.return(s.call32(invalid, destination)));
-    s.if(exponent.eq(SPECIAL), () => done(a.significand, a.signExponent));
-    s.if(isDenormal(a), () => s.if(s.call32(raise, FSW.DE), () => s.return(0)));
-    normalize(s, a.significand, exponent);
-  });
-  // N = high:low = significand × 2^62 or 2^63, so that its root has 64 bits and the exponent is even.
-  odd.set(exponent.and(1));
-  s.if(
-    odd,
-    () => {
-      high.set(a.significand.shr(1));
-      low.set(a.significand.shl(63));
-    },
-    () => high.set(a.significand),
-  );
-  exponent.set(exponent.add(odd).add(BIAS - 1));
-  s.e.get(exponent.index).i32(1).op("i32_shr_s").set(exponent.index);
-  // The high 32 bits of the root: the floating-point root of the high word is off by one at most.
-  e.get(high.index).i64(11).op("i64_shr_u").op("f64_convert_i64_s").f64(2048).op("f64_mul").op("f64_sqrt");
-  e.op("i64_trunc_f64_s").set(root.index);
-  s.if(root.above(0xffffffffn), () => root.set(0xffffffffn));
-  s.if(root.mul(root).above(high), () => root.set(root.sub(1)));
-  s.if(high.sub(root.mul(root)).above(root.shl(1)), () => root.set(root.add(1)));
-  rest.set(high.sub(root.mul(root)));
-  // The next 32 bits: (rest × 2^32 + next) / (2 × root).
-  digit.set(rest.shl(31).or(low.shr(33)).div(root));
-  s.if(digit.above(0xffffffffn), () => digit.set(0xffffffffn));
-  // rest × 2^32 + next − digit × 2 × root, below 2^34: modulo 2^64 it is exact.
-  rest.set(rest.shl(32).or(low.shr(32)).sub(digit.mul(root).shl(1)));
-  square.set(digit.mul(digit));
-  restHigh.set(rest.shr(32));
-  rest.set(rest.shl(32).or(low.and(0xffffffffn)));
-  restHigh.set(restHigh.sub(rest.below(square).wide()));
-  rest.set(rest.sub(square));
-  root.set(root.shl(32).add(digit));
-  s.while(restHigh.negative(), () => {
-    root.set(root.sub(1));
-    // rest += 2 × root + 1, the old root's 2 × root − 1.
-    square.set(rest);
-    rest.set(rest.add(root.shl(1).or(1)));
-    restHigh.set(restHigh.add(root.shr(63)).add(rest.below(square).wide()));
-  });
-  // Half a unit more squared is root² + root + ¼: never a tie.
-  s.if(
-    restHigh.or(rest).isZero(),
-    () => low.set(0),
-    () => low.set(restHigh.notZero().or(rest.above(root)).chooseWide(s.i64(3n << 62n), s.i64(1))),
-  );
-  s.run(round, destination, 0, exponent, root, low, precisionControl(s));
-  e.i32(1);
-});
+export const squareRoot: Helper = defineHelper(
+  "x87.sqrt",
+  { parameters: ["i32", "i64", "i32"], results: ["i32"] },
+  (e, call) => {
+    const s = new Script(e, call);
+    const destination = s.parameter32(0);
+    const a: Extended = { significand: s.parameter64(1), signExponent: s.parameter32(2) };
+    const [exponent, status, odd] = [s.local32(), s.local32(), s.local32()];
+    const [high, low, root, digit, rest, restHigh, square] = [
+      s.local64(),
+      s.local64(),
+      s.local64(),
+      s.local64(),
+      s.local64(),
+      s.local64(),
+      s.local64(),
+    ];
+    const done = (significand: Int64, signExponent: Int32) => {
+      storeExtended(s, destination, significand, signExponent);
+      s.run(raise, 0);
+      e.op("drop");
+      s.return(1);
+    };
+    exponent.set(exponentOf(a));
+    s.if(isNormal(a, exponent).and(signOf(a.signExponent).not()).not(), () => {
+      status.set(s.call32(checkOne, destination, a.significand, a.signExponent));
+      s.if(status, () => s.return(status.eq(CHECK.DONE)));
+      s.if(a.significand.isZero(), () => done(s.i64(0), a.signExponent));
+      s.if(signOf(a.signExponent), () => s.return(s.call32(invalid, destination)));
+      s.if(exponent.eq(SPECIAL), () => done(a.significand, a.signExponent));
+      s.if(isDenormal(a), () => s.if(s.call32(raise, FSW.DE), () => s.return(0)));
+      normalize(s, a.significand, exponent);
+    });
+    // N = high:low = significand × 2^62 or 2^63, so that its root has 64 bits and the exponent is even.
+    odd.set(exponent.and(1));
+    s.if(
+      odd,
+      () => {
+        high.set(a.significand.shr(1));
+        low.set(a.significand.shl(63));
+      },
+      () => high.set(a.significand),
+    );
+    exponent.set(exponent.add(odd).add(BIAS - 1));
+    s.e.get(exponent.index).i32(1).op("i32_shr_s").set(exponent.index);
+    // The high 32 bits of the root: the floating-point root of the high word is off by one at most.
+    e.get(high.index).i64(11).op("i64_shr_u").op("f64_convert_i64_s").f64(2048).op("f64_mul").op("f64_sqrt");
+    e.op("i64_trunc_f64_s").set(root.index);
+    s.if(root.above(0xffffffffn), () => root.set(0xffffffffn));
+    s.if(root.mul(root).above(high), () => root.set(root.sub(1)));
+    s.if(high.sub(root.mul(root)).above(root.shl(1)), () => root.set(root.add(1)));
+    rest.set(high.sub(root.mul(root)));
+    // The next 32 bits: (rest × 2^32 + next) / (2 × root).
+    digit.set(rest.shl(31).or(low.shr(33)).div(root));
+    s.if(digit.above(0xffffffffn), () => digit.set(0xffffffffn));
+    // rest × 2^32 + next − digit × 2 × root, below 2^34: modulo 2^64 it is exact.
+    rest.set(rest.shl(32).or(low.shr(32)).sub(digit.mul(root).shl(1)));
+    square.set(digit.mul(digit));
+    restHigh.set(rest.shr(32));
+    rest.set(rest.shl(32).or(low.and(0xffffffffn)));
+    restHigh.set(restHigh.sub(rest.below(square).wide()));
+    rest.set(rest.sub(square));
+    root.set(root.shl(32).add(digit));
+    s.while(restHigh.negative(), () => {
+      root.set(root.sub(1));
+      // rest += 2 × root + 1, the old root's 2 × root − 1.
+      square.set(rest);
+      rest.set(rest.add(root.shl(1).or(1)));
+      restHigh.set(restHigh.add(root.shr(63)).add(rest.below(square).wide()));
+    });
+    // Half a unit more squared is root² + root + ¼: never a tie.
+    s.if(
+      restHigh.or(rest).isZero(),
+      () => low.set(0),
+      () =>
+        low.set(
+          restHigh
+            .notZero()
+            .or(rest.above(root))
+            .chooseWide(s.i64(3n << 62n), s.i64(1)),
+        ),
+    );
+    s.run(round, destination, 0, exponent, root, low, precisionControl(s));
+    e.i32(1);
+  },
+);

@@ -1,22 +1,22 @@
 import type { Definition } from "../definition.ts";
-import { type Int32, Int64, Local32, Local64, Script } from "../expressions.ts";
+import { type Int32, type Int64, Local32, type Local64, Script } from "../expressions.ts";
 import { defineHelper, type Helper } from "../helpers.ts";
 import { ACCESS } from "../layout.ts";
 import type { Lowering } from "../lowering.ts";
 import { add, divide, multiply, squareRoot, subtract } from "./x87-arithmetic.ts";
 import { extend, fromInteger } from "./x87-convert.ts";
 import {
+  changeSign,
   compare,
   compareRegisters,
+  examine,
+  extract,
   NOT_COMPARED,
   remainderNearest,
   remainderTruncated,
   roundToInteger,
   scale,
   setConditions,
-  extract,
-  changeSign,
-  examine,
 } from "./x87-functions.ts";
 import {
   begin,
@@ -53,7 +53,13 @@ function betweenRegisters(name: string, operation: Helper, reversed: boolean): H
 }
 
 /** Sets `value` from the operand's bits. */
-function fromMemory(s: Script, bits: Local64, kind: MemoryKind, value: { significand: Local64; signExponent: Local32 }, denormal: Local32): void {
+function fromMemory(
+  s: Script,
+  bits: Local64,
+  kind: MemoryKind,
+  value: { significand: Local64; signExponent: Local32 },
+  denormal: Local32,
+): void {
   if (kind === "f4") extend(s, bits, 4, value, denormal);
   else if (kind === "f8") extend(s, bits, 8, value, denormal);
   else fromInteger(s, bits, value);

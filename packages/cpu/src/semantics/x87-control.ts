@@ -2,7 +2,19 @@ import type { Definition } from "../definition.ts";
 import type { Script } from "../expressions.ts";
 import { ACCESS, STATE } from "../layout.ts";
 import type { Lowering } from "../lowering.ts";
-import { controlWord, EXCEPTIONS, faultIfPending, FSW, indexOf, begin, physical, pop, scriptOf, statusWord, TOP_MASK } from "./x87-state.ts";
+import {
+  begin,
+  controlWord,
+  EXCEPTIONS,
+  FSW,
+  faultIfPending,
+  indexOf,
+  physical,
+  pop,
+  scriptOf,
+  statusWord,
+  TOP_MASK,
+} from "./x87-state.ts";
 
 /** Bits of the control word that exist; bit 6 always reads 1. */
 const CONTROL_BITS = 0x1f3f;
@@ -46,7 +58,13 @@ function summarize(s: Script): void {
 
 function moveTop(c: Lowering, by: number): void {
   const s = begin(c);
-  s.store32(0, STATE.fsw, statusWord(s).and(~(TOP_MASK | FSW.C1)).or(statusWord(s).add(by).and(TOP_MASK)));
+  s.store32(
+    0,
+    STATE.fsw,
+    statusWord(s)
+      .and(~(TOP_MASK | FSW.C1))
+      .or(statusWord(s).add(by).and(TOP_MASK)),
+  );
 }
 
 /** FFREE marks a register empty, whatever TOP is. */

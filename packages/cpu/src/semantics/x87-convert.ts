@@ -1,12 +1,12 @@
 import { type Int32, type Int64, type Local32, type Local64, Script } from "../expressions.ts";
 import { defineHelper, type Helper } from "../helpers.ts";
 import { normalize } from "./x87-arithmetic.ts";
-import { DOUBLE, decideRounding, roundToDouble, roundToSingle, signOf, SINGLE } from "./x87-round.ts";
+import { DOUBLE, decideRounding, roundToDouble, roundToSingle, SINGLE, signOf } from "./x87-round.ts";
 import {
   BIAS,
   canPush,
-  exponentOf,
   type Extended,
+  exponentOf,
   FSW,
   INTEGER_BIT,
   isNan,
@@ -33,7 +33,12 @@ export function extend(s: Script, bits: Local64, size: 4 | 8, into: Extended, de
   const { significand, signExponent } = into;
   const [exponent, sign] = [s.local32(), s.local32()];
   exponent.set(bits.shr(fractionBits).narrow().and(format.maximum));
-  sign.set(bits.shr(size * 8 - 16).narrow().and(SIGN));
+  sign.set(
+    bits
+      .shr(size * 8 - 16)
+      .narrow()
+      .and(SIGN),
+  );
   significand.set(bits.shl(format.drop).and(INTEGER_BIT - 1n));
   s.if(
     exponent.sub(1).below(format.maximum - 1),
@@ -56,7 +61,12 @@ export function extend(s: Script, bits: Local64, size: 4 | 8, into: Extended, de
               denormal.set(FSW.DE);
               exponent.set(significand.leadingZeros());
               significand.set(significand.shl(exponent));
-              signExponent.set(s.i32(format.rebias + 1).sub(exponent).or(sign));
+              signExponent.set(
+                s
+                  .i32(format.rebias + 1)
+                  .sub(exponent)
+                  .or(sign),
+              );
             },
           ),
       ),
@@ -75,7 +85,12 @@ export function fromInteger(s: Script, value: Local64, into: Extended): void {
     () => {
       shift.set(value.leadingZeros());
       significand.set(value.shl(shift));
-      signExponent.set(s.i32(BIAS + 63).sub(shift).or(signExponent));
+      signExponent.set(
+        s
+          .i32(BIAS + 63)
+          .sub(shift)
+          .or(signExponent),
+      );
     },
   );
 }
@@ -112,13 +127,17 @@ export const loadInteger: Helper = defineHelper("x87.loadInteger", { parameters:
 });
 
 /** (significand, sign and exponent) Pushes a value that needs no check, if there is room. */
-export const loadExtendedValue: Helper = defineHelper("x87.load10", { parameters: ["i64", "i32"], results: [] }, (e, call) => {
-  const s = new Script(e, call);
-  s.if(s.call32(canPush).not(), () => s.return());
-  s.run(raise, 0);
-  e.op("drop");
-  s.run(push, s.parameter64(0), s.parameter32(1));
-});
+export const loadExtendedValue: Helper = defineHelper(
+  "x87.load10",
+  { parameters: ["i64", "i32"], results: [] },
+  (e, call) => {
+    const s = new Script(e, call);
+    s.if(s.call32(canPush).not(), () => s.return());
+    s.run(raise, 0);
+    e.op("drop");
+    s.run(push, s.parameter64(0), s.parameter32(1));
+  },
+);
 
 /** Reads ST(0) into `value`; when it is empty, gives the answer of `empty` if stack underflow is masked, or none. */
 function readTop(s: Script, value: Extended, empty: () => void, none: () => void): void {
@@ -143,18 +162,33 @@ function storer(size: 4 | 8): Helper {
     const answer = (bits: Int64) => s.return(bits, 1);
     readTop(s, value, () => answer(s.i64(indefinite)), none);
     exponent.set(exponentOf(value));
-    sign.set(signOf(signExponent).wide().shl(size * 8 - 16));
-    s.if(exponent.sub(1).below(SPECIAL - 1).and(significand.negative()), () => {
-      s.run(size === 4 ? roundToSingle : roundToDouble, signOf(signExponent), exponent, significand);
-      e.return();
-    });
+    sign.set(
+      signOf(signExponent)
+        .wide()
+        .shl(size * 8 - 16),
+    );
+    s.if(
+      exponent
+        .sub(1)
+        .below(SPECIAL - 1)
+        .and(significand.negative()),
+      () => {
+        s.run(size === 4 ? roundToSingle : roundToDouble, signOf(signExponent), exponent, significand);
+        e.return();
+      },
+    );
     s.if(isUnsupported(value), () => {
       s.if(s.call32(raise, FSW.IE), none);
       answer(s.i64(indefinite));
     });
     s.if(isNan(value), () => {
       s.if(s.call32(raise, isSignalling(value)), none);
-      significand.set(significand.or(QUIET_BIT).and(INTEGER_BIT - 1n).shr(format.drop));
+      significand.set(
+        significand
+          .or(QUIET_BIT)
+          .and(INTEGER_BIT - 1n)
+          .shr(format.drop),
+      );
       answer(significand.or(BigInt(format.maximum) << BigInt(fractionBits)).or(sign));
     });
     s.if(exponent.eq(SPECIAL), () => {

@@ -8,8 +8,8 @@ import {
   CHECK,
   checkOne,
   checkPair,
-  exponentOf,
   type Extended,
+  exponentOf,
   FSW,
   INTEGER_BIT,
   invalid,
@@ -87,10 +87,15 @@ export const compareRegisters: Helper = defineHelper(
     const s = new Script(e, call);
     const [index, quiet] = [s.parameter32(0), s.parameter32(1)];
     const [a, b] = [newExtended(s), newExtended(s)];
-    s.if(isValid(s, physical(s, 0)).and(isValid(s, physical(s, index))).not(), () => {
-      s.if(s.call32(raise, FSW.IE | FSW.SF), () => s.return(NOT_COMPARED));
-      s.return(UNORDERED);
-    });
+    s.if(
+      isValid(s, physical(s, 0))
+        .and(isValid(s, physical(s, index)))
+        .not(),
+      () => {
+        s.if(s.call32(raise, FSW.IE | FSW.SF), () => s.return(NOT_COMPARED));
+        s.return(UNORDERED);
+      },
+    );
     loadExtended(s, a, registerAt(physical(s, 0)));
     loadExtended(s, b, registerAt(physical(s, index)));
     s.run(compare, a.significand, a.signExponent, b.significand, b.signExponent, 0, quiet);
@@ -249,7 +254,15 @@ function storeInteger(s: Script, at: Int32, value: Local32, scratch: Local64): v
     value,
     () => {
       value.set(scratch.leadingZeros());
-      storeExtended(s, at, scratch.shl(value), s.i32(BIAS + 63).sub(value).or(sign));
+      storeExtended(
+        s,
+        at,
+        scratch.shl(value),
+        s
+          .i32(BIAS + 63)
+          .sub(value)
+          .or(sign),
+      );
     },
     () => storeExtended(s, at, 0n, 0),
   );
@@ -269,11 +282,16 @@ function binary(name: string, body: (s: Script, pair: Pair) => void): Helper {
     const s = new Script(e, call);
     const [a, b] = [newExtended(s), newExtended(s)];
     const pair: Pair = { at: s.local32(), a, b, exponentA: s.local32(), exponentB: s.local32() };
-    s.if(isValid(s, physical(s, 0)).and(isValid(s, physical(s, 1))).not(), () => {
-      s.run(underflow, physical(s, 0));
-      e.op("drop");
-      s.return();
-    });
+    s.if(
+      isValid(s, physical(s, 0))
+        .and(isValid(s, physical(s, 1)))
+        .not(),
+      () => {
+        s.run(underflow, physical(s, 0));
+        e.op("drop");
+        s.return();
+      },
+    );
     pair.at.set(registerAt(physical(s, 0)));
     loadExtended(s, a, pair.at);
     loadExtended(s, b, registerAt(physical(s, 1)));
@@ -368,11 +386,15 @@ function remainder(nearest: boolean): Helper {
         setConditions(s, FSW.C1);
         s.return();
       });
-    s.if(difference.atLeast(64), () => {
-      codes.set(FSW.C2);
-      difference.set(difference.and(31).or(32));
-      exponentA.set(exponentA.sub(difference));
-    }, () => exponentA.set(exponentB));
+    s.if(
+      difference.atLeast(64),
+      () => {
+        codes.set(FSW.C2);
+        difference.set(difference.and(31).or(32));
+        exponentA.set(exponentA.sub(difference));
+      },
+      () => exponentA.set(exponentB),
+    );
     s.if(
       difference,
       () => {
@@ -410,11 +432,7 @@ export const remainderNearest: Helper = remainder(true);
 /** The quotient's low three bits: C1 is bit 0, C3 bit 1, C0 bit 2. */
 function quotientCodes(quotient: Int64): Int32 {
   const bits = quotient.narrow();
-  return bits
-    .and(1)
-    .shl(9)
-    .or(bits.and(2).shl(13))
-    .or(bits.and(4).shl(6));
+  return bits.and(1).shl(9).or(bits.and(2).shl(13)).or(bits.and(4).shl(6));
 }
 
 /** (index) FXCH. */
@@ -473,37 +491,44 @@ export const moveIf: Helper = defineHelper("x87.moveIf", { parameters: ["i32", "
 });
 
 /** (mask, toggle) FABS and FCHS: keeps `mask` of the sign-and-exponent word, then flips `toggle`. */
-export const changeSign: Helper = defineHelper("x87.changeSign", { parameters: ["i32", "i32"], results: [] }, (e, call) => {
-  const s = new Script(e, call);
-  const at = s.local32();
-  s.if(isValid(s, physical(s, 0)).not(), () => {
-    s.run(underflow, physical(s, 0));
-    e.op("drop");
-    s.return();
-  });
-  at.set(registerAt(physical(s, 0)));
-  s.store32(at, 8, s.load32(at, 8).and(s.parameter32(0)).xor(s.parameter32(1)));
-  s.store32(0, STATE.fsw, statusWord(s).and(~FSW.C1));
-});
+export const changeSign: Helper = defineHelper(
+  "x87.changeSign",
+  { parameters: ["i32", "i32"], results: [] },
+  (e, call) => {
+    const s = new Script(e, call);
+    const at = s.local32();
+    s.if(isValid(s, physical(s, 0)).not(), () => {
+      s.run(underflow, physical(s, 0));
+      e.op("drop");
+      s.return();
+    });
+    at.set(registerAt(physical(s, 0)));
+    s.store32(at, 8, s.load32(at, 8).and(s.parameter32(0)).xor(s.parameter32(1)));
+    s.store32(0, STATE.fsw, statusWord(s).and(~FSW.C1));
+  },
+);
 
 /** (index) FLD ST(i). */
-export const loadRegister: Helper = defineHelper("x87.loadRegister", { parameters: ["i32"], results: [] }, (e, call) => {
-  const s = new Script(e, call);
-  const number = s.local32();
-  const value = newExtended(s);
-  number.set(physical(s, s.parameter32(0)));
-  s.if(isValid(s, number).not(), () => {
-    s.if(s.call32(raise, FSW.IE | FSW.SF), () => s.return());
-    s.run(push, s.i64(3n << 62n), SIGN | SPECIAL);
-    s.return();
-  });
-  s.if(isValid(s, physical(s, -1)), () => {
-    s.if(s.call32(raise, FSW.IE | FSW.SF | FSW.C1), () => s.return());
-    s.run(push, s.i64(3n << 62n), SIGN | SPECIAL);
-    s.return();
-  });
-  loadExtended(s, value, registerAt(number));
-  clearC1(s);
-  s.run(push, value.significand, value.signExponent);
-});
-
+export const loadRegister: Helper = defineHelper(
+  "x87.loadRegister",
+  { parameters: ["i32"], results: [] },
+  (e, call) => {
+    const s = new Script(e, call);
+    const number = s.local32();
+    const value = newExtended(s);
+    number.set(physical(s, s.parameter32(0)));
+    s.if(isValid(s, number).not(), () => {
+      s.if(s.call32(raise, FSW.IE | FSW.SF), () => s.return());
+      s.run(push, s.i64(3n << 62n), SIGN | SPECIAL);
+      s.return();
+    });
+    s.if(isValid(s, physical(s, -1)), () => {
+      s.if(s.call32(raise, FSW.IE | FSW.SF | FSW.C1), () => s.return());
+      s.run(push, s.i64(3n << 62n), SIGN | SPECIAL);
+      s.return();
+    });
+    loadExtended(s, value, registerAt(number));
+    clearC1(s);
+    s.run(push, value.significand, value.signExponent);
+  },
+);

@@ -15,9 +15,9 @@ import {
 } from "./x87-convert.ts";
 import { copyTop, exchange, loadRegister, moveIf } from "./x87-functions.ts";
 import {
+  BIAS,
   begin,
   beginMemory,
-  BIAS,
   FSW,
   indexOf,
   isValid,

@@ -1,6 +1,16 @@
 import { type Int32, type Local32, type Local64, Script } from "../expressions.ts";
 import { defineHelper, type Helper } from "../helpers.ts";
-import { controlWord, FSW, INTEGER_BIT, raise, RC, roundingControl, SIGN, SPECIAL, storeExtended } from "./x87-state.ts";
+import {
+  controlWord,
+  FSW,
+  INTEGER_BIT,
+  RC,
+  raise,
+  roundingControl,
+  SIGN,
+  SPECIAL,
+  storeExtended,
+} from "./x87-state.ts";
 
 /** What an unmasked overflow or underflow takes from or adds to the exponent, SDM 1 8.5.4. */
 const WRAP = 24576;
@@ -10,11 +20,21 @@ const HALF = INTEGER_BIT;
  * `increment` becomes 1 when the magnitude with discarded bits `rest` (0.5 is the highest bit) must be rounded up; `odd`
  * tells whether the kept part is odd.
  */
-export function decideRounding(s: Script, increment: Local32, rest: Local64, odd: Int32, negative: Int32, control: Local32): void {
+export function decideRounding(
+  s: Script,
+  increment: Local32,
+  rest: Local64,
+  odd: Int32,
+  negative: Int32,
+  control: Local32,
+): void {
   s.if(
     control.not(),
     () => increment.set(rest.above(HALF).or(rest.eq(HALF).and(odd))),
-    () => increment.set(rest.notZero().and(control.eq(RC.DOWN).and(negative.ne(0)).or(control.eq(RC.UP).and(negative.not())))),
+    () =>
+      increment.set(
+        rest.notZero().and(control.eq(RC.DOWN).and(negative.ne(0)).or(control.eq(RC.UP).and(negative.not()))),
+      ),
   );
 }
 
@@ -57,24 +77,30 @@ export const round: Helper = defineHelper(
     const [rest, unit, kept] = [s.local64(), s.local64(), s.local64()];
     control.set(roundingControl(s));
     // The usual case: round to nearest at full precision, in range.
-    s.if(precision.eq(3).and(control.not()).and(exponent.sub(1).below(SPECIAL - 2)), () => {
-      s.if(low.isZero(), () => {
+    s.if(
+      precision
+        .eq(3)
+        .and(control.not())
+        .and(exponent.sub(1).below(SPECIAL - 2)),
+      () => {
+        s.if(low.isZero(), () => {
+          storeExtended(s, destination, high, exponent.or(sign));
+          s.run(raise, 0);
+          e.op("drop");
+          s.return();
+        });
+        increment.set(low.above(HALF).or(low.eq(HALF).and(high.narrow().and(1))));
+        high.set(high.add(increment.wide()));
+        s.if(high.isZero(), () => {
+          high.set(INTEGER_BIT);
+          exponent.set(exponent.add(1));
+        });
         storeExtended(s, destination, high, exponent.or(sign));
-        s.run(raise, 0);
+        s.run(raise, increment.shl(9).or(FSW.PE));
         e.op("drop");
         s.return();
-      });
-      increment.set(low.above(HALF).or(low.eq(HALF).and(high.narrow().and(1))));
-      high.set(high.add(increment.wide()));
-      s.if(high.isZero(), () => {
-        high.set(INTEGER_BIT);
-        exponent.set(exponent.add(1));
-      });
-      storeExtended(s, destination, high, exponent.or(sign));
-      s.run(raise, increment.shl(9).or(FSW.PE));
-      e.op("drop");
-      s.return();
-    });
+      },
+    );
 
     drop.set(precision.not().choose(s.i32(40), precision.eq(2).choose(s.i32(11), 0)));
     unit.set(s.i64(1).shl(drop));
@@ -126,7 +152,12 @@ export const round: Helper = defineHelper(
     s.if(exponent.atLeast(SPECIAL), () => {
       s.if(controlWord(s).and(FSW.OE), () => {
         // Away from zero: an infinity; toward it: the largest number of that precision.
-        increment.set(control.not().or(control.eq(RC.DOWN).and(sign.ne(0))).or(control.eq(RC.UP).and(sign.not())));
+        increment.set(
+          control
+            .not()
+            .or(control.eq(RC.DOWN).and(sign.ne(0)))
+            .or(control.eq(RC.UP).and(sign.not())),
+        );
         s.if(
           increment,
           () => storeExtended(s, destination, INTEGER_BIT, sign.or(SPECIAL)),
@@ -168,56 +199,76 @@ export const DOUBLE: Format = { name: "double", drop: 11, rebias: 15360, maximum
  * or underflow is unmasked.
  */
 function roundTo(format: Format): Helper {
-  return defineHelper(`x87.round.${format.name}`, { parameters: ["i32", "i32", "i64"], results: ["i64", "i32"] }, (e, call) => {
-    const s = new Script(e, call);
-    const fraction = 63 - format.drop;
-    const [sign, exponent, significand] = [s.parameter32(0), s.parameter32(1), s.parameter64(2)];
-    const [control, increment, tiny, shift] = [s.local32(), s.local32(), s.local32(), s.local32()];
-    const [rest, kept, signBit] = [s.local64(), s.local64(), s.local64()];
-    control.set(roundingControl(s));
-    signBit.set(sign.ne(0).wide().shl(63 - format.drop + (format === SINGLE ? 8 : 11)));
-    const split = () => {
-      rest.set(significand.shl(64 - format.drop));
-      kept.set(significand.shr(format.drop));
-      decideRounding(s, increment, rest, kept.narrow().and(1), sign, control);
-    };
-    split();
-    exponent.set(exponent.sub(format.rebias));
-    s.if(exponent.atMost(0), () => {
-      tiny.set(exponent.less(0).or(increment.and(kept.add(1).eq(1n << BigInt(fraction + 1))).not()));
-      s.if(tiny.and(controlWord(s).and(FSW.UE).not()), () => {
-        s.run(raise, FSW.UE);
-        e.op("drop");
-        s.return(s.i64(0), 0);
-      });
-      shift.set(s.i32(1).sub(exponent));
-      s.if(
-        shift.below(64),
-        () => significand.set(significand.shr(shift).or(significand.shl(s.i32(64).sub(shift)).notZero().wide())),
-        () => significand.set(1),
+  return defineHelper(
+    `x87.round.${format.name}`,
+    { parameters: ["i32", "i32", "i64"], results: ["i64", "i32"] },
+    (e, call) => {
+      const s = new Script(e, call);
+      const fraction = 63 - format.drop;
+      const [sign, exponent, significand] = [s.parameter32(0), s.parameter32(1), s.parameter64(2)];
+      const [control, increment, tiny, shift] = [s.local32(), s.local32(), s.local32(), s.local32()];
+      const [rest, kept, signBit] = [s.local64(), s.local64(), s.local64()];
+      control.set(roundingControl(s));
+      signBit.set(
+        sign
+          .ne(0)
+          .wide()
+          .shl(63 - format.drop + (format === SINGLE ? 8 : 11)),
       );
+      const split = () => {
+        rest.set(significand.shl(64 - format.drop));
+        kept.set(significand.shr(format.drop));
+        decideRounding(s, increment, rest, kept.narrow().and(1), sign, control);
+      };
       split();
-      s.run(raise, increment.shl(9).or(rest.notZero().mul(FSW.PE)).or(rest.notZero().and(tiny).mul(FSW.UE)));
-      e.op("drop");
-      s.return(kept.add(increment.wide()).or(signBit), 1);
-    });
-    kept.set(kept.add(increment.wide()).add(exponent.sub(1).wide().shl(fraction)));
-    s.if(exponent.atLeast(format.maximum).or(kept.aboveOrEqual(BigInt(format.maximum) << BigInt(fraction))), () => {
-      s.if(controlWord(s).and(FSW.OE).not(), () => {
-        s.run(raise, FSW.OE);
+      exponent.set(exponent.sub(format.rebias));
+      s.if(exponent.atMost(0), () => {
+        tiny.set(exponent.less(0).or(increment.and(kept.add(1).eq(1n << BigInt(fraction + 1))).not()));
+        s.if(tiny.and(controlWord(s).and(FSW.UE).not()), () => {
+          s.run(raise, FSW.UE);
+          e.op("drop");
+          s.return(s.i64(0), 0);
+        });
+        shift.set(s.i32(1).sub(exponent));
+        s.if(
+          shift.below(64),
+          () => significand.set(significand.shr(shift).or(significand.shl(s.i32(64).sub(shift)).notZero().wide())),
+          () => significand.set(1),
+        );
+        split();
+        s.run(raise, increment.shl(9).or(rest.notZero().mul(FSW.PE)).or(rest.notZero().and(tiny).mul(FSW.UE)));
         e.op("drop");
-        s.return(s.i64(0), 0);
+        s.return(kept.add(increment.wide()).or(signBit), 1);
       });
-      increment.set(control.not().or(control.eq(RC.DOWN).and(sign.ne(0))).or(control.eq(RC.UP).and(sign.not())));
-      s.run(raise, increment.shl(9).or(FSW.OE | FSW.PE));
+      kept.set(kept.add(increment.wide()).add(exponent.sub(1).wide().shl(fraction)));
+      s.if(exponent.atLeast(format.maximum).or(kept.aboveOrEqual(BigInt(format.maximum) << BigInt(fraction))), () => {
+        s.if(controlWord(s).and(FSW.OE).not(), () => {
+          s.run(raise, FSW.OE);
+          e.op("drop");
+          s.return(s.i64(0), 0);
+        });
+        increment.set(
+          control
+            .not()
+            .or(control.eq(RC.DOWN).and(sign.ne(0)))
+            .or(control.eq(RC.UP).and(sign.not())),
+        );
+        s.run(raise, increment.shl(9).or(FSW.OE | FSW.PE));
+        e.op("drop");
+        s.return(
+          s
+            .i64(BigInt(format.maximum) << BigInt(fraction))
+            .sub(increment.not().wide())
+            .or(signBit),
+          1,
+        );
+      });
+      s.run(raise, increment.shl(9).or(rest.notZero().mul(FSW.PE)));
       e.op("drop");
-      s.return(s.i64(BigInt(format.maximum) << BigInt(fraction)).sub(increment.not().wide()).or(signBit), 1);
-    });
-    s.run(raise, increment.shl(9).or(rest.notZero().mul(FSW.PE)));
-    e.op("drop");
-    s.return(kept.or(signBit), 1);
-    e.op("unreachable");
-  });
+      s.return(kept.or(signBit), 1);
+      e.op("unreachable");
+    },
+  );
 }
 export const roundToSingle: Helper = roundTo(SINGLE);
 export const roundToDouble: Helper = roundTo(DOUBLE);

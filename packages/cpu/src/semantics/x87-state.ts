@@ -1,4 +1,4 @@
-import { Int32, Int64, type Local32, type Local64, Script } from "../expressions.ts";
+import { Int32, type Int64, type Local32, type Local64, Script } from "../expressions.ts";
 import { defineHelper, type Helper } from "../helpers.ts";
 import { STATE } from "../layout.ts";
 import type { Lowering, Place } from "../lowering.ts";
@@ -64,7 +64,12 @@ export function loadExtended(s: Script, into: Extended, address: Int32): void {
   into.significand.set(s.load64(address));
   into.signExponent.set(s.load32(address, 8, "i32_load16_u"));
 }
-export function storeExtended(s: Script, address: Int32, significand: Int64 | bigint, signExponent: Int32 | number): void {
+export function storeExtended(
+  s: Script,
+  address: Int32,
+  significand: Int64 | bigint,
+  signExponent: Int32 | number,
+): void {
   s.store64(address, 0, significand);
   s.store64(address, 8, typeof signExponent === "number" ? signExponent : signExponent.wide());
 }
@@ -122,10 +127,14 @@ export const push: Helper = defineHelper("x87.push", { parameters: ["i64", "i32"
 });
 
 /** (address) Stores the QNaN floating-point indefinite there. */
-export const storeIndefinite: Helper = defineHelper("x87.indefinite", { parameters: ["i32"], results: [] }, (e, call) => {
-  const s = new Script(e, call);
-  storeExtended(s, s.parameter32(0), INDEFINITE, SIGN | SPECIAL);
-});
+export const storeIndefinite: Helper = defineHelper(
+  "x87.indefinite",
+  { parameters: ["i32"], results: [] },
+  (e, call) => {
+    const s = new Script(e, call);
+    storeExtended(s, s.parameter32(0), INDEFINITE, SIGN | SPECIAL);
+  },
+);
 
 /**
  * () → 1 when a value can be pushed. Otherwise the stack overflowed: the masked response was given, or the exception is
@@ -175,7 +184,13 @@ export const checkPair: Helper = defineHelper(
     const destination = s.parameter32(0);
     const a: Extended = { significand: s.parameter64(1), signExponent: s.parameter32(2) };
     const b: Extended = { significand: s.parameter64(3), signExponent: s.parameter32(4) };
-    const [nanA, nanB, signallingA, signallingB, takeB] = [s.local32(), s.local32(), s.local32(), s.local32(), s.local32()];
+    const [nanA, nanB, signallingA, signallingB, takeB] = [
+      s.local32(),
+      s.local32(),
+      s.local32(),
+      s.local32(),
+      s.local32(),
+    ];
     s.if(isUnsupported(a).or(isUnsupported(b)), () => s.return(s.i32(CHECK.FAULT).sub(s.call32(invalid, destination))));
     nanA.set(isNan(a));
     nanB.set(isNan(b));
@@ -209,16 +224,20 @@ export const checkPair: Helper = defineHelper(
 );
 
 /** (destination, a) → a {@link CHECK}, as {@link checkPair}. */
-export const checkOne: Helper = defineHelper("x87.checkOne", { parameters: ["i32", "i64", "i32"], results: ["i32"] }, (e, call) => {
-  const s = new Script(e, call);
-  const destination = s.parameter32(0);
-  const a: Extended = { significand: s.parameter64(1), signExponent: s.parameter32(2) };
-  s.if(isUnsupported(a), () => s.return(s.i32(CHECK.FAULT).sub(s.call32(invalid, destination))));
-  s.if(isNan(a).not(), () => s.return(CHECK.NUMBERS));
-  s.if(s.call32(raise, isSignalling(a)), () => s.return(CHECK.FAULT));
-  storeExtended(s, destination, a.significand.or(QUIET_BIT), a.signExponent);
-  e.i32(CHECK.DONE);
-});
+export const checkOne: Helper = defineHelper(
+  "x87.checkOne",
+  { parameters: ["i32", "i64", "i32"], results: ["i32"] },
+  (e, call) => {
+    const s = new Script(e, call);
+    const destination = s.parameter32(0);
+    const a: Extended = { significand: s.parameter64(1), signExponent: s.parameter32(2) };
+    s.if(isUnsupported(a), () => s.return(s.i32(CHECK.FAULT).sub(s.call32(invalid, destination))));
+    s.if(isNan(a).not(), () => s.return(CHECK.NUMBERS));
+    s.if(s.call32(raise, isSignalling(a)), () => s.return(CHECK.FAULT));
+    storeExtended(s, destination, a.significand.or(QUIET_BIT), a.signExponent);
+    e.i32(CHECK.DONE);
+  },
+);
 
 /** A script for the instruction being emitted. */
 export function scriptOf(c: Lowering): Script {
@@ -240,7 +259,11 @@ export function begin(c: Lowering): Script {
 }
 
 /** Begins a waiting instruction with a memory operand of `size` bytes; gives its machine address. */
-export function beginMemory(c: Lowering, size: number, access: number): { readonly s: Script; readonly address: Int32 } {
+export function beginMemory(
+  c: Lowering,
+  size: number,
+  access: number,
+): { readonly s: Script; readonly address: Int32 } {
   const { e } = c;
   faultIfPending(c);
   const linear = e.temporary("i64");

@@ -4,4 +4,8 @@ import { x87ControlDefinitions } from "./x87-control.ts";
 import { x87MoveDefinitions } from "./x87-moves.ts";
 
 /** The x87 floating-point unit. */
-export const x87Definitions: readonly Definition[] = [...x87MoveDefinitions, ...x87ComputeDefinitions, ...x87ControlDefinitions];
+export const x87Definitions: readonly Definition[] = [
+  ...x87MoveDefinitions,
+  ...x87ComputeDefinitions,
+  ...x87ControlDefinitions,
+];

@@ -190,12 +190,22 @@ export class HotLowering extends RecordLowering {
     const entry = e.temporary("i32");
     const host = e.temporary("i32");
     const array = access === ACCESS.WRITE ? TLB.write : TLB.read;
-    e.get(address).op("i32_wrap_i64").i32(8).op("i32_shr_u").i32((TLB.entries - 1) * TLB.entryBytes).op("i32_and");
+    e.get(address)
+      .op("i32_wrap_i64")
+      .i32(8)
+      .op("i32_shr_u")
+      .i32((TLB.entries - 1) * TLB.entryBytes)
+      .op("i32_and");
     e.get(frame.tlb).op("i32_add").tee(entry).mem("i64_load", array);
     e.get(address);
     if (size > 1) e.i64(size - 1).op("i64_add");
     e.i64(-4096).op("i64_and").op("i64_ne").brIf(frame.cold);
-    e.get(address).op("i32_wrap_i64").get(entry).mem("i32_load", array + 8).op("i32_add").set(host);
+    e.get(address)
+      .op("i32_wrap_i64")
+      .get(entry)
+      .mem("i32_load", array + 8)
+      .op("i32_add")
+      .set(host);
     e.release("i32", entry);
     this.owned.push(host);
     return host;

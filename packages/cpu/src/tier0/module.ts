@@ -148,7 +148,13 @@ function emitColdDispatch(e: CodeEmitter, type: number): void {
   e.i32(STATUS.EXIT);
 }
 
-function emitMainLoop(e: CodeEmitter, table: HandlerTable, helpers: HelperFunctions, coldDispatch: number, regionType: number): void {
+function emitMainLoop(
+  e: CodeEmitter,
+  table: HandlerTable,
+  helpers: HelperFunctions,
+  coldDispatch: number,
+  regionType: number,
+): void {
   const state = new StateAccess(e);
   const record = 0;
   const budget = e.local("i32");
@@ -183,7 +189,11 @@ function emitMainLoop(e: CodeEmitter, table: HandlerTable, helpers: HelperFuncti
   e.end();
   // region: the code from here on was translated. It counts for itself.
   state.set32(ENGINE.budget, () => e.get(budget).i32(1).op("i32_add"));
-  e.get(why).i32(table.handlers.length - table.hotCount).op("i32_add").callIndirect(regionType).set(why);
+  e.get(why)
+    .i32(table.handlers.length - table.hotCount)
+    .op("i32_add")
+    .callIndirect(regionType)
+    .set(why);
   state.get32(ENGINE.budget);
   e.set(budget);
   e.get(why).op("i32_eqz").if();
@@ -205,11 +215,22 @@ function emitMainLoop(e: CodeEmitter, table: HandlerTable, helpers: HelperFuncti
   e.end();
   // jump: find the record of nextRip through the execute TLB and the code page's table.
   const entry = e.local("i32");
-  e.get(nextRip).op("i32_wrap_i64").i32(8).op("i32_shr_u").i32((TLB.entries - 1) * TLB.entryBytes).op("i32_and");
+  e.get(nextRip)
+    .op("i32_wrap_i64")
+    .i32(8)
+    .op("i32_shr_u")
+    .i32((TLB.entries - 1) * TLB.entryBytes)
+    .op("i32_and");
   e.get(tlb).op("i32_add").tee(entry).mem("i64_load", TLB.execute);
   e.get(nextRip).i64(-4096).op("i64_and").op("i64_ne").brIf(decodeExit);
   e.get(entry).mem("i32_load", TLB.execute + 8);
-  e.get(nextRip).op("i32_wrap_i64").i32(4095).op("i32_and").i32(Math.log2(CODE_TABLE_BYTES / 4096)).op("i32_shl").op("i32_add");
+  e.get(nextRip)
+    .op("i32_wrap_i64")
+    .i32(4095)
+    .op("i32_and")
+    .i32(Math.log2(CODE_TABLE_BYTES / 4096))
+    .op("i32_shl")
+    .op("i32_add");
   e.mem("i32_load").tee(entry).op("i32_eqz").brIf(decodeExit);
   e.get(entry).set(record);
   state.set64(STATE.ripBase, () => e.get(nextRip).i64(-4096).op("i64_and"));

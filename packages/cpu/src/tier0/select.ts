@@ -1,4 +1,4 @@
-import { type Instruction, NO_REGISTER, BASE_RIP, OPCODES, OPERAND, PREFIX, REGISTER_CLASS } from "@paravirt/x86";
+import { BASE_RIP, type Instruction, NO_REGISTER, OPCODES, OPERAND, PREFIX, REGISTER_CLASS } from "@paravirt/x86";
 import { RECORD, STATE } from "../layout.ts";
 import { type Handler, type HandlerTable, PSEUDO } from "./handlers.ts";
 
@@ -69,13 +69,15 @@ export function semanticName(instruction: Instruction): string {
   if (SIZED_BY_ADDRESS.has(name)) return `${name.endsWith("cxz") ? "jrcxz" : name}.${instruction.addressSize}`;
   const memory = instruction.kinds[0] === OPERAND.MEMORY;
   if (instruction.kinds[0] === OPERAND.FAR || row.operands[0] === "Mp") return `${name}.far`;
-  if (name === "call" && instruction.kinds[0] === OPERAND.RELATIVE && instruction.mode !== 64) return `call.${instruction.operandSize}`;
+  if (name === "call" && instruction.kinds[0] === OPERAND.RELATIVE && instruction.mode !== 64)
+    return `call.${instruction.operandSize}`;
   if (name === "push" && instruction.kinds[0] === OPERAND.IMMEDIATE) return `push.immediate.${instruction.operandSize}`;
   if (name === "pop" && memory) return `pop.memory.${instruction.sizes[0]}`;
   if (BIT_TESTS.has(name) && memory && instruction.kinds[1] === OPERAND.REGISTER) return `${name}.string`;
   const segment = hasClass(instruction, REGISTER_CLASS.SEGMENT);
   if (segment && (name === "mov" || name === "push" || name === "pop")) return `${name}.segment`;
-  if (name === "mov" && (hasClass(instruction, REGISTER_CLASS.CONTROL) || hasClass(instruction, REGISTER_CLASS.DEBUG))) return "mov.control";
+  if (name === "mov" && (hasClass(instruction, REGISTER_CLASS.CONTROL) || hasClass(instruction, REGISTER_CLASS.DEBUG)))
+    return "mov.control";
   return name;
 }
 
@@ -115,7 +117,8 @@ export class Selector {
     const name = semanticName(instruction);
     let shape = shapeOf(instruction);
     // POP to memory, LEA-like and bit strings translate by themselves: the operand's size is in the name.
-    if (name.startsWith("pop.memory") || name === "lea" || name.endsWith(".string")) shape = shape.replace(/m\d+/, "m0");
+    if (name.startsWith("pop.memory") || name === "lea" || name.endsWith(".string"))
+      shape = shape.replace(/m\d+/, "m0");
     const handler = this.table.find(name, shape);
     if (handler === undefined) this.missing.add(`${name}:${shape}`);
     const chosen = handler ?? this.undefinedHandler;
@@ -130,7 +133,12 @@ function formKey(instruction: Instruction): number {
   const address = 31 - Math.clz32(instruction.addressSize);
   const repeat = (instruction.prefixes >> 1) & 3;
   const mode = instruction.mode === 64 ? 1 : 0;
-  return (instruction.row * 16 + instruction.condition) * 256 + ((((size & 7) << 2) | (address & 3)) << 3) + (repeat << 1) + mode;
+  return (
+    (instruction.row * 16 + instruction.condition) * 256 +
+    ((((size & 7) << 2) | (address & 3)) << 3) +
+    (repeat << 1) +
+    mode
+  );
 }
 
 /** Kinds, classes and sizes of the first four operands: 12 bits each, exact below 2^48. */
@@ -141,7 +149,22 @@ function operandKey(instruction: Instruction): number {
     const kind = kinds[i] ?? 0;
     const registerClass = kind === OPERAND.REGISTER ? (classes[i] ?? 0) : 0;
     const size = sizes[i] ?? 0;
-    const sizeCode = size <= 8 ? size : size === 10 ? 9 : size === 16 ? 10 : size === 32 ? 11 : size === 64 ? 12 : size === 512 ? 13 : size < 64 ? 14 : 15;
+    const sizeCode =
+      size <= 8
+        ? size
+        : size === 10
+          ? 9
+          : size === 16
+            ? 10
+            : size === 32
+              ? 11
+              : size === 64
+                ? 12
+                : size === 512
+                  ? 13
+                  : size < 64
+                    ? 14
+                    : 15;
     key = key * 4096 + (((kind << 4) | registerClass) << 4) + sizeCode;
   }
   return key * 8 + operandCount;
@@ -173,7 +196,13 @@ const SLOTS = [RECORD.a, RECORD.b, RECORD.c] as const;
  * Writes the record of `instruction` at byte `at` of `view`. `offset` is the instruction's offset in its page.
  * Whether the main loop may execute it is left to the caller.
  */
-export function writeRecord(view: DataView, at: number, instruction: Instruction, handler: Handler, offset: number): void {
+export function writeRecord(
+  view: DataView,
+  at: number,
+  instruction: Instruction,
+  handler: Handler,
+  offset: number,
+): void {
   view.setUint32(at + RECORD.hot, handler.hot, true);
   view.setUint32(at + RECORD.slot, handler.slot, true);
   view.setUint8(at + RECORD.length, instruction.length);
@@ -227,7 +256,11 @@ function writeMemoryOperand(view: DataView, at: number, instruction: Instruction
     high = low < 0 ? -1 : 0;
   } else if (instruction.base !== NO_REGISTER) base = STATE.gpr + instruction.base * 8;
   view.setUint32(at + RECORD.base, base, true);
-  view.setUint32(at + RECORD.indexRegister, instruction.index === NO_REGISTER ? STATE.zero : STATE.gpr + instruction.index * 8, true);
+  view.setUint32(
+    at + RECORD.indexRegister,
+    instruction.index === NO_REGISTER ? STATE.zero : STATE.gpr + instruction.index * 8,
+    true,
+  );
   view.setUint8(at + RECORD.scale, instruction.scale);
   view.setInt32(at + RECORD.displacement, low, true);
   view.setInt32(at + RECORD.displacement + 4, high, true);

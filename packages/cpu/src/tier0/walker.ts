@@ -52,7 +52,14 @@ export function emitWalker(e: CodeEmitter): void {
   e.i64(-1).set(rights);
   for (let level = 4; level >= 1; level--) {
     e.get(table);
-    e.get(address).i64(3 + level * 9).op("i64_shr_u").op("i32_wrap_i64").i32(511).op("i32_and").i32(3).op("i32_shl");
+    e.get(address)
+      .i64(3 + level * 9)
+      .op("i64_shr_u")
+      .op("i32_wrap_i64")
+      .i32(511)
+      .op("i32_and")
+      .i32(3)
+      .op("i32_shl");
     e.op("i32_add").tee(entryAddress).mem("i64_load").tee(entry);
     e.op("i32_wrap_i64").i32(PTE.present).op("i32_and").op("i32_eqz").if();
     fault(0);
@@ -101,11 +108,21 @@ export function emitWalker(e: CodeEmitter): void {
 
   // Accessed, and dirty for a write, SDM 3A 4.8.
   const wanted = e.local("i64");
-  e.i64(PTE.accessed).get(access).i32(ACCESS.WRITE).op("i32_eq").op("i64_extend_i32_u").i64(6).op("i64_shl").op("i64_or").set(wanted);
+  e.i64(PTE.accessed)
+    .get(access)
+    .i32(ACCESS.WRITE)
+    .op("i32_eq")
+    .op("i64_extend_i32_u")
+    .i64(6)
+    .op("i64_shl")
+    .op("i64_or")
+    .set(wanted);
   e.get(entry).get(wanted).op("i64_and").get(wanted).op("i64_ne").if();
   e.get(entryAddress).get(entry).get(wanted).op("i64_or").mem("i64_store").end();
 
-  state.set32(ENGINE.walkAddress, () => e.get(table).get(address).op("i32_wrap_i64").i32(4095).op("i32_and").op("i32_or"));
+  state.set32(ENGINE.walkAddress, () =>
+    e.get(table).get(address).op("i32_wrap_i64").i32(4095).op("i32_and").op("i32_or"),
+  );
   e.get(access).i32(ACCESS.EXECUTE).op("i32_eq").if();
   e.i32(WALK.FILLED).return().end();
   e.get(access).i32(ACCESS.WRITE).op("i32_eq").if();
@@ -133,11 +150,23 @@ function emitFill(
     e.i32(1).op("i32_add");
   });
   state.get32(ENGINE.tlb);
-  e.get(address).op("i32_wrap_i64").i32(8).op("i32_shr_u").i32((TLB.entries - 1) * TLB.entryBytes).op("i32_and");
+  e.get(address)
+    .op("i32_wrap_i64")
+    .i32(8)
+    .op("i32_shr_u")
+    .i32((TLB.entries - 1) * TLB.entryBytes)
+    .op("i32_and");
   e.op("i32_add").set(entry);
   const fill = (array: number) => {
     e.get(entry).get(address).i64(-4096).op("i64_and").mem("i64_store", array);
-    e.get(entry).get(table).get(address).op("i32_wrap_i64").i32(-4096).op("i32_and").op("i32_sub").mem("i32_store", array + 8);
+    e.get(entry)
+      .get(table)
+      .get(address)
+      .op("i32_wrap_i64")
+      .i32(-4096)
+      .op("i32_and")
+      .op("i32_sub")
+      .mem("i32_store", array + 8);
   };
   fill(TLB.read);
   e.get(access).i32(ACCESS.WRITE).op("i32_eq").if();
@@ -165,35 +194,47 @@ export function emitTranslate(e: CodeEmitter, self: number, walker: number): voi
   e.get(address).i64(-4096).op("i64_and");
   e.get(address).get(size).op("i64_extend_i32_u").op("i64_add").i64(1).op("i64_sub").i64(-4096).op("i64_and");
   e.op("i64_eq").if();
-  {
-    state.get64(ENGINE.overlayPage);
-    e.get(address).i64(-4096).op("i64_and").op("i64_eq").if();
-    state.get32(ENGINE.overlayAddress);
-    e.get(address).op("i32_wrap_i64").i32(4095).op("i32_and").op("i32_add").return().end();
-    state.get32(ENGINE.tlb);
-    e.get(address).op("i32_wrap_i64").i32(8).op("i32_shr_u").i32((TLB.entries - 1) * TLB.entryBytes).op("i32_and").op("i32_add");
-    isWrite();
-    e.i32(14).op("i32_shl").op("i32_add").tee(entry).mem("i64_load");
-    e.get(address).i64(-4096).op("i64_and").op("i64_eq").if();
-    e.get(address).op("i32_wrap_i64").get(entry).mem("i32_load", 8).op("i32_add").return().end();
-    e.get(address);
-    isWrite();
-    e.call(walker).tee(result).op("i32_eqz").if();
-    state.get32(ENGINE.walkAddress);
-    e.return().end();
-    e.get(result).i32(WALK.CODE).op("i32_eq").if();
-    state.set32(ENGINE.codeWriteAddress, () => state.get32(ENGINE.walkAddress));
-    state.set32(ENGINE.codeWriteCount, () => e.get(size));
-    state.get32(ENGINE.walkAddress);
-    e.return().end();
-    e.i32(0).return();
-  }
+  state.get64(ENGINE.overlayPage);
+  e.get(address).i64(-4096).op("i64_and").op("i64_eq").if();
+  state.get32(ENGINE.overlayAddress);
+  e.get(address).op("i32_wrap_i64").i32(4095).op("i32_and").op("i32_add").return().end();
+  state.get32(ENGINE.tlb);
+  e.get(address)
+    .op("i32_wrap_i64")
+    .i32(8)
+    .op("i32_shr_u")
+    .i32((TLB.entries - 1) * TLB.entryBytes)
+    .op("i32_and")
+    .op("i32_add");
+  isWrite();
+  e.i32(14).op("i32_shl").op("i32_add").tee(entry).mem("i64_load");
+  e.get(address).i64(-4096).op("i64_and").op("i64_eq").if();
+  e.get(address).op("i32_wrap_i64").get(entry).mem("i32_load", 8).op("i32_add").return().end();
+  e.get(address);
+  isWrite();
+  e.call(walker).tee(result).op("i32_eqz").if();
+  state.get32(ENGINE.walkAddress);
+  e.return().end();
+  e.get(result).i32(WALK.CODE).op("i32_eq").if();
+  state.set32(ENGINE.codeWriteAddress, () => state.get32(ENGINE.walkAddress));
+  state.set32(ENGINE.codeWriteCount, () => e.get(size));
+  state.get32(ENGINE.walkAddress);
+  e.return().end();
+  e.i32(0).return();
   e.end();
 
   e.i32(4096).get(address).op("i32_wrap_i64").i32(4095).op("i32_and").op("i32_sub").set(split);
   e.get(address).get(split).get(access).call(self).tee(first).op("i32_eqz").if();
   e.i32(0).return().end();
-  e.get(address).get(split).op("i64_extend_i32_u").op("i64_add").get(size).get(split).op("i32_sub").get(access).call(self);
+  e.get(address)
+    .get(split)
+    .op("i64_extend_i32_u")
+    .op("i64_add")
+    .get(size)
+    .get(split)
+    .op("i32_sub")
+    .get(access)
+    .call(self);
   e.tee(second).op("i32_eqz").if();
   e.i32(0).return().end();
   e.i32(ENGINE.bounceRead).i32(ENGINE.bounceWrite).get(access).op("i32_eqz").op("select").set(result);

@@ -191,7 +191,8 @@ export function analyse(graph: Graph, entry: number): Structure {
   order.reverse();
   const number = new Map(order.map((offset, index) => [offset, index]));
   const predecessors = new Map<number, number[]>(order.map((offset) => [offset, []]));
-  for (const offset of order) for (const next of successors(graph.get(offset)!, graph)) predecessors.get(next)!.push(offset);
+  for (const offset of order)
+    for (const next of successors(graph.get(offset)!, graph)) predecessors.get(next)!.push(offset);
 
   const dominator = new Map<number, number>([[entry, entry]]);
   const meet = (left: number, right: number): number => {
@@ -207,7 +208,8 @@ export function analyse(graph: Graph, entry: number): Structure {
     for (const offset of order) {
       if (offset === entry) continue;
       let best: number | undefined;
-      for (const from of predecessors.get(offset)!) if (dominator.has(from)) best = best === undefined ? from : meet(best, from);
+      for (const from of predecessors.get(offset)!)
+        if (dominator.has(from)) best = best === undefined ? from : meet(best, from);
       if (best !== undefined && dominator.get(offset) !== best) {
         dominator.set(offset, best);
         changed = true;

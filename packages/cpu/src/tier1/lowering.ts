@@ -1,5 +1,5 @@
-import { BASE_RIP, type Instruction, NO_REGISTER, OPERAND, REGISTER_CLASS } from "@paravirt/x86";
 import type { CodeEmitter } from "@paravirt/wasm-emit";
+import { BASE_RIP, type Instruction, NO_REGISTER, OPERAND, REGISTER_CLASS } from "@paravirt/x86";
 import { ACCESS, ENGINE, STATE, TLB } from "../layout.ts";
 import { Flags, type Lowering, type Place, type Size, StateAccess, signExtend, zeroExtend } from "../lowering.ts";
 import { BytesPlace } from "../tier0/lowering.ts";
@@ -71,7 +71,8 @@ class RegionFlags extends Flags {
   }
   override logic(result: number): void {
     const e = this.code;
-    for (const address of [STATE.flagX, STATE.flagY, STATE.flagS, STATE.flagDelta]) e.i64(0).set(this.words.get(address)!);
+    for (const address of [STATE.flagX, STATE.flagY, STATE.flagS, STATE.flagDelta])
+      e.i64(0).set(this.words.get(address)!);
     e.get(result).set(this.words.get(STATE.flagResult)!);
     this.source = "logic";
   }
@@ -266,7 +267,9 @@ export class RegionLowering implements Lowering {
           const registerClass = instruction.classes[i] ?? 0;
           const number = instruction.registers[i] ?? 0;
           if (registerClass <= REGISTER_CLASS.GPR64)
-            result.push(new RegisterPlace(e, this.frame.registers[number]!, registerClass === REGISTER_CLASS.GPR8_HIGH));
+            result.push(
+              new RegisterPlace(e, this.frame.registers[number]!, registerClass === REGISTER_CLASS.GPR8_HIGH),
+            );
           else {
             const address = registerAddress(registerClass, number);
             result.push(new BytesPlace(e, () => e.i32(address), true));
@@ -309,7 +312,10 @@ export class RegionLowering implements Lowering {
 
   nextRip(): void {
     const { item } = this;
-    this.e.get(this.frame.ripBase).i64(item!.offset + item!.instruction.length).op("i64_add");
+    this.e
+      .get(this.frame.ripBase)
+      .i64(item!.offset + item!.instruction.length)
+      .op("i64_add");
   }
 
   currentRip(): void {
@@ -319,7 +325,8 @@ export class RegionLowering implements Lowering {
   /** As in a record: a branch's target counts from the page's start. */
   immediate(): void {
     const { item } = this;
-    if (item!.instruction.kinds[0] === OPERAND.RELATIVE) this.e.i64(item!.offset + item!.instruction.length + item!.instruction.immediate);
+    if (item!.instruction.kinds[0] === OPERAND.RELATIVE)
+      this.e.i64(item!.offset + item!.instruction.length + item!.instruction.immediate);
     else this.e.i64Halves(this.instruction.immediate, this.instruction.immediateHigh);
   }
 
@@ -374,14 +381,24 @@ export class RegionLowering implements Lowering {
     const entry = e.temporary("i32");
     const host = e.temporary("i32");
     const array = access === ACCESS.WRITE ? TLB.write : TLB.read;
-    e.get(address).op("i32_wrap_i64").i32(8).op("i32_shr_u").i32((TLB.entries - 1) * TLB.entryBytes).op("i32_and");
+    e.get(address)
+      .op("i32_wrap_i64")
+      .i32(8)
+      .op("i32_shr_u")
+      .i32((TLB.entries - 1) * TLB.entryBytes)
+      .op("i32_and");
     e.get(frame.tlb).op("i32_add").tee(entry).mem("i64_load", array);
     e.get(address);
     if (size > 1) e.i64(size - 1).op("i64_add");
     e.i64(-4096).op("i64_and").op("i64_ne").if();
     this.leaveToRecord();
     e.end();
-    e.get(address).op("i32_wrap_i64").get(entry).mem("i32_load", array + 8).op("i32_add").set(host);
+    e.get(address)
+      .op("i32_wrap_i64")
+      .get(entry)
+      .mem("i32_load", array + 8)
+      .op("i32_add")
+      .set(host);
     e.release("i32", entry);
     this.owned.push(host);
     return host;

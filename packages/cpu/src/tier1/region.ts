@@ -1,5 +1,5 @@
-import { OPERAND, REGISTER_CLASS } from "@paravirt/x86";
 import type { CodeEmitter } from "@paravirt/wasm-emit";
+import { OPERAND, REGISTER_CLASS } from "@paravirt/x86";
 import { ENGINE, STATE } from "../layout.ts";
 import { analyse, type Block, type Graph, type Structure } from "./control-flow.ts";
 import { type RegionFrame, RegionLowering } from "./lowering.ts";
@@ -34,7 +34,10 @@ export function emitRegion(e: CodeEmitter, graph: Graph, entry: number, recordOf
     result: e.local("i32"),
   };
   registers.forEach((local, number) => {
-    if (local >= 0) e.i32(0).mem("i64_load", STATE.gpr + number * 8).set(local);
+    if (local >= 0)
+      e.i32(0)
+        .mem("i64_load", STATE.gpr + number * 8)
+        .set(local);
   });
   for (const [address, local] of flags) e.i32(0).mem("i64_load", address).set(local);
   e.i32(0).mem("i64_load", STATE.ripBase).set(frame.ripBase);
@@ -42,11 +45,17 @@ export function emitRegion(e: CodeEmitter, graph: Graph, entry: number, recordOf
   e.i32(0).mem("i32_load", ENGINE.budget).set(frame.budget);
 
   const exit = e.block();
-  new RegionWriter(e, graph, structure, { ...frame, exit }, recordOf).tree(entry, { loops: new Map(), blocks: new Map() });
+  new RegionWriter(e, graph, structure, { ...frame, exit }, recordOf).tree(entry, {
+    loops: new Map(),
+    blocks: new Map(),
+  });
   e.end();
 
   registers.forEach((local, number) => {
-    if (local >= 0) e.i32(0).get(local).mem("i64_store", STATE.gpr + number * 8);
+    if (local >= 0)
+      e.i32(0)
+        .get(local)
+        .mem("i64_store", STATE.gpr + number * 8);
   });
   for (const [address, local] of flags) e.i32(0).get(local).mem("i64_store", address);
   e.i32(0).get(frame.budget).mem("i32_store", ENGINE.budget);
@@ -113,7 +122,13 @@ class RegionWriter {
   private readonly recordOf: (offset: number) => number;
   private readonly lowering: RegionLowering;
 
-  constructor(e: CodeEmitter, graph: Graph, structure: Structure, frame: RegionFrame, recordOf: (offset: number) => number) {
+  constructor(
+    e: CodeEmitter,
+    graph: Graph,
+    structure: Structure,
+    frame: RegionFrame,
+    recordOf: (offset: number) => number,
+  ) {
     this.e = e;
     this.graph = graph;
     this.structure = structure;

@@ -1,0 +1,43 @@
+import type { Engine } from "./engine.ts";
+import { FXSAVE_BYTES, loadFxsave, MXCSR_MASK, saveFxsave } from "./fxsave.ts";
+import { ACCESS, STATE } from "./layout.ts";
+import { SERVICE_RESULT, type Service } from "./service.ts";
+
+const GENERAL_PROTECTION = 13;
+
+/** Machine address of an operand that must be aligned to 16 bytes, 0 with the fault set. */
+function aligned(engine: Engine, record: number, size: number, access: number): number {
+  if ((engine.exports.operandAddress(record) & 15n) !== 0n) {
+    engine.setFault(GENERAL_PROTECTION, 0);
+    return 0;
+  }
+  return engine.operand(record, size, access);
+}
+
+const fxsave: Service = (engine, record) => {
+  const at = aligned(engine, record, 512, ACCESS.WRITE);
+  if (at === 0) return SERVICE_RESULT.FAULT;
+  saveFxsave(engine.memory.bytes, engine.memory.view, at);
+  engine.commit();
+  return SERVICE_RESULT.NEXT;
+};
+
+const fxrstor: Service = (engine, record) => {
+  const at = aligned(engine, record, FXSAVE_BYTES, ACCESS.READ);
+  if (at === 0) return SERVICE_RESULT.FAULT;
+  return loadFxsave(engine.memory.bytes, engine.memory.view, at)
+    ? SERVICE_RESULT.NEXT
+    : engine.setFault(GENERAL_PROTECTION, 0);
+};
+
+const ldmxcsr: Service = (engine, record) => {
+  const at = engine.operand(record, 4, ACCESS.READ);
+  if (at === 0) return SERVICE_RESULT.FAULT;
+  const value = engine.memory.view.getUint32(at, true);
+  if ((value & ~MXCSR_MASK) !== 0) return engine.setFault(GENERAL_PROTECTION, 0);
+  engine.memory.view.setUint32(STATE.mxcsr, value, true);
+  return SERVICE_RESULT.NEXT;
+};
+
+/** State of the FPU and SSE as a whole. */
+export const FPU_SERVICES: Readonly<Record<string, Service>> = { fxsave: fxsave, fxrstor: fxrstor, ldmxcsr: ldmxcsr };
