@@ -162,6 +162,13 @@ export class Engine implements PublicEngine {
 
   /** Runs `vcpu` for about `budget` instructions: see the public interface. */
   run(vcpu: VirtualCpu, budget: number): Exit {
+    const before = this.executed;
+    const exit = this.runUntilExit(vcpu, budget);
+    vcpu.executed += this.executed - before;
+    return exit;
+  }
+
+  private runUntilExit(vcpu: VirtualCpu, budget: number): Exit {
     this.activate(vcpu);
     if (this.isCareful(vcpu)) return this.runCarefully(vcpu, budget);
     const { words, quads } = this.memory;
@@ -227,15 +234,23 @@ export class Engine implements PublicEngine {
   private runCarefully(vcpu: VirtualCpu, budget: number): Exit {
     let left = budget;
     while (left-- > 0) {
-      const exit = this.step(vcpu);
+      const exit = this.stepOnce(vcpu);
       if (exit.reason !== EXIT.BUDGET) return exit;
       if (!this.isCareful(vcpu)) break;
     }
     return this.leave(EXIT.BUDGET);
   }
 
-  /** Executes one instruction through its cold function. */
+  /** Executes one instruction. */
   step(vcpu: VirtualCpu): Exit {
+    const before = this.executed;
+    const exit = this.stepOnce(vcpu);
+    vcpu.executed += this.executed - before;
+    return exit;
+  }
+
+  /** Executes one instruction through its cold function. */
+  private stepOnce(vcpu: VirtualCpu): Exit {
     this.activate(vcpu);
     const trap = (this.memory.quads[STATE.eflags / 8]! & TRAP_FLAG) !== 0n;
     const rip = vcpu.ripValue;
@@ -347,7 +362,7 @@ export class Engine implements PublicEngine {
 
   /** An instruction that reaches into the next page, or whose bytes end there: decoded anew each time. */
   private executeCrossing(vcpu: VirtualCpu, rip: bigint): number {
-    const exit = this.step(vcpu);
+    const exit = this.stepOnce(vcpu);
     if (exit.reason !== EXIT.BUDGET) return -1;
     this.executed--; // counted by run
     void rip;

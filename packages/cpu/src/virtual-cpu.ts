@@ -23,6 +23,8 @@ export class VirtualCpu implements Vcpu {
   readonly saved: Uint8Array = new Uint8Array(STATE.end - STATE.start);
   /** RIP while the engine is not running. */
   ripValue = 0n;
+  /** Instructions executed so far. */
+  executed = 0;
   /** What RDTSCP and RDPID answer. */
   tscAux = 0;
   /** The FPU is disabled: each instruction is checked. */
@@ -179,7 +181,7 @@ export class VirtualCpu implements Vcpu {
   }
 
   get instructions(): number {
-    return this.engine.stats.instructions;
+    return this.executed;
   }
 
   fetch(into: Instruction): boolean {
