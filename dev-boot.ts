@@ -11,7 +11,7 @@ import { HYPERCALLS } from "./packages/hypervisor/src/hypercalls/index.ts";
 const t0 = performance.now();
 const mib = Number(process.env.MEM ?? 256);
 let unpacked: Uint8Array | undefined; try { unpacked = readFileSync("/tmp/kern/vmlinux"); } catch {}
-const image = readKernelImage(readFileSync("/tmp/kern/boot/vmlinuz-6.1.0-56-amd64"), unpacked ? { unpacked } : {});
+const image = readKernelImage(readFileSync(process.env.KERNEL ?? "/tmp/kern/boot/vmlinuz-6.1.0-56-amd64"), unpacked ? { unpacked } : {});
 console.error("image", performance.now() - t0);
 const initrd = process.env.INITRD ? readFileSync(process.env.INITRD) : undefined;
 const plan = planPvDomain(image, { pages: mib * 256, ...(initrd ? { initrd } : {}), commandLine: process.env.CMD ?? "console=hvc0 earlyprintk=xen" });
@@ -24,7 +24,7 @@ const hv = new Hypervisor({
   log: (d, t) => process.stderr.write(`[hv ${d}] ${t}`),
 });
 console.error("engine", performance.now() - t0);
-const domain = hv.createDomain({ maxPages: mib * 256 + 2048, vcpus: 1, name: "dev" });
+const domain = hv.createDomain({ maxPages: mib * 256 + 2048, vcpus: Number(process.env.VCPUS ?? 1), name: "dev" });
 const m = hv.memory;
 const built = buildPvDomain(plan, {
   populate: (pfn) => { const mfn = hv.paging.populatePhysmap(domain.memory, 0, pfn); if (mfn < 0) throw new Error("populate " + pfn + " " + mfn); return mfn as any; },
@@ -40,7 +40,7 @@ vcpu.initialised = true; vcpu.down = false;
 const store = createXenstore({});
 populateHost(store.local);
 const P1 = domain.events.allocateUnbound(0), P2 = domain.events.allocateUnbound(0); console.error("ports", P1, P2);
-populateDomain(store.local, { domid: domain.id, name: "dev", uuid: "d1f42bd4-b08f-47c7-884a-8ddcfda8f2bc", memoryKiB: mib * 1024, vcpus: 1, store: { port: 1, frame: built.storeFrame }, console: { port: 2, frame: built.consoleFrame } });
+populateDomain(store.local, { domid: domain.id, name: "dev", uuid: "d1f42bd4-b08f-47c7-884a-8ddcfda8f2bc", memoryKiB: mib * 1024, vcpus: Number(process.env.VCPUS ?? 1), store: { port: 1, frame: built.storeFrame }, console: { port: 2, frame: built.consoleFrame } });
 const page = (mfn: number) => m.bytes.subarray(mfn * 4096, mfn * 4096 + 4096);
 let ring: any, con: any;
 const hs: any = domain.events.bindHost(1, () => ring?.event());
@@ -55,7 +55,7 @@ const limit = Number(process.env.LIMIT ?? 60) * 1000;
 let slices = 0; const samples = new Map<bigint, number>();
 for (;;) {
   hv.runTimers(); hv.runListeners();
-  const r = hv.runVcpu(vcpu, Number(process.env.SAMPLE ?? 1_000_000));
+  let r = "blocked" as any; for (const v of domain.vcpus) { const q = hv.runVcpu(v, Number(process.env.SAMPLE ?? 1_000_000)); if (q !== "blocked" && q !== "offline") r = q; }
   pump(); slices++; if (process.env.SAMPLE) { const k = vcpu.cpu.rip; samples.set(k, (samples.get(k) ?? 0) + 1); }
   if (r === "blocked") { const d = hv.nextDeadline(); const now = hv.clock.now();  const ms = d < 0n ? 10 : Number(d - now) / 1e6; if (ms > 0) await new Promise((f) => setTimeout(f, ms)); }
   if (r === "shutdown" || r === "offline") { console.error("stop", r, domain.shutdown?.reason); if (domain.shutdown?.crash) console.error(formatCrash(domain.shutdown.crash, (n) => HYPERCALLS.find((h: any) => h.number === n)?.name ?? String(n))); break; }

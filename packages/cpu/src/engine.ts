@@ -1,3 +1,4 @@
+/// <reference path="./webassembly.d.ts" />
 import type { FrameGuard, MachineMemory, TlbPort } from "@paravirt/core";
 import { decode, Instruction, OPCODES, OPERAND, SEGMENT } from "@paravirt/x86";
 import { CodeCache } from "./code-cache.ts";

@@ -1,3 +1,4 @@
+/// <reference path="./webassembly.d.ts" />
 import { type MachineMemory, ParavirtError } from "@paravirt/core";
 import { type EngineLayout, engineLayout, FRAME } from "./layout.ts";
 

@@ -1,8 +1,9 @@
-import { OPERAND } from "@paravirt/x86";
+import { OPERAND, REGISTER_CLASS } from "@paravirt/x86";
 import type { Engine } from "./engine.ts";
 import { ACCESS, RECORD, STATE } from "./layout.ts";
 import { SERVICE_RESULT, type Service } from "./service.ts";
 import { FPU_SERVICES } from "./services-fpu.ts";
+import { TRANSCENDENTAL_SERVICES } from "./services-transcendental.ts";
 import { EXIT } from "./vcpu.ts";
 
 const { NEXT, JUMP, FAULT, LEAVE, LEAVE_AFTER } = SERVICE_RESULT;
@@ -116,7 +117,7 @@ const movSegment: Service = (engine, record) => {
       return NEXT;
     }
     const at = memory.words[(record + RECORD.a) / 4]!;
-    if (instruction.operandSize === 2) memory.view.setUint16(at, selector, true);
+    if (instruction.classes[0] === REGISTER_CLASS.GPR16) memory.view.setUint16(at, selector, true);
     else memory.quads[at / 8] = BigInt(selector);
     return NEXT;
   }
@@ -339,4 +340,5 @@ export const SERVICES: Readonly<Record<string, Service>> = {
   str: storeSystemTable,
   smsw: storeSystemTable,
   ...FPU_SERVICES,
+  ...TRANSCENDENTAL_SERVICES,
 };

@@ -1,3 +1,4 @@
+import { hypercallName } from "@paravirt/xen-abi";
 import { guestLoad } from "./guest-memory.ts";
 import type { RememberedHypercall } from "./history.ts";
 import { hex } from "./traps.ts";
@@ -84,8 +85,8 @@ const REGISTER_NAMES = [
   "r15",
 ] as const;
 
-/** Writes a crash report as text, some forty lines. `nameOf` gives a hypercall's name. */
-export function formatCrash(report: CrashReport, nameOf: (number: number) => string): string {
+/** Writes a crash report as text, some forty lines. */
+export function formatCrash(report: CrashReport): string {
   const lines: string[] = [];
   lines.push(`domain ${report.domain} vcpu ${report.vcpu} crashed: ${report.reason}`);
   lines.push(
@@ -112,7 +113,9 @@ export function formatCrash(report: CrashReport, nameOf: (number: number) => str
   lines.push(`last ${report.hypercalls.length} hypercalls:`);
   for (const call of report.hypercalls) {
     const result = call.result === undefined ? "did not return" : `= ${call.result}`;
-    lines.push(`  ${nameOf(call.number)}(${call.args.map(hex).join(", ")}) ${result}`);
+    lines.push(
+      `  ${hypercallName(call.number) ?? `hypercall ${call.number}`}(${call.args.map(hex).join(", ")}) ${result}`,
+    );
   }
   return `${lines.join("\n")}\n`;
 }

@@ -12,6 +12,7 @@ import { HypercallContext } from "./hypercall.ts";
 import { hypercallTable } from "./hypercalls/index.ts";
 import { type TscScale, tscAt, tscScale, writeVcpuTime } from "./pv-time.ts";
 import { changeRunstate } from "./runstate.ts";
+import type { HypercallCount } from "./statistics.ts";
 import { domainDeadline, runDomainTimers, sooner } from "./timers.ts";
 import { bounceSyscall, bounceSysenter, deliverPending } from "./traps.ts";
 import { defaultVersion, type VersionStrings } from "./version.ts";
@@ -320,6 +321,11 @@ export class Hypervisor {
   private refreshTime(vcpu: VirtualCpu): void {
     if (this.tsc.khz === 1_000_000) return;
     if (this.clock.now() - vcpu.timeStamp > 1_000_000_000n) writeVcpuTime(vcpu);
+  }
+
+  /** How often a domain issued which hypercall, and which of its operations, by Xen's names. */
+  hypercallCounts(domain: Domain): { readonly [name: string]: HypercallCount } {
+    return domain.statistics.report(hypercallTable);
   }
 
   /** Takes down a VCPU's registers, stack and last hypercalls, as for a crash. */

@@ -29,11 +29,15 @@ export class FakeVcpu implements Vcpu {
   /** What `stepOverlaid` does to the overlay page. */
   overlaid: ((page: Uint8Array, offsetOf: (address: bigint) => number) => Partial<Exit>) | undefined;
 
-  constructor(
-    readonly id: number,
-    readonly memory: MachineMemory,
-    readonly ports: CpuPorts,
-  ) {}
+  readonly id: number;
+  readonly memory: MachineMemory;
+  readonly ports: CpuPorts;
+
+  constructor(id: number, memory: MachineMemory, ports: CpuPorts) {
+    this.id = id;
+    this.memory = memory;
+    this.ports = ports;
+  }
 
   setRoot(mfn: number): void {
     this.root = mfn;

@@ -46,10 +46,10 @@ export class FakeGuest {
   l1 = 0;
   root = 0;
 
-  constructor(
-    readonly hypervisor: Hypervisor,
-    options: Partial<DomainOptions> = {},
-  ) {
+  readonly hypervisor: Hypervisor;
+
+  constructor(hypervisor: Hypervisor, options: Partial<DomainOptions> = {}) {
+    this.hypervisor = hypervisor;
     this.domain = hypervisor.createDomain({ maxPages: PAGES + 16, ...options });
     this.vcpu = this.domain.vcpus[0] as VirtualCpu;
     this.cpu = this.vcpu.cpu as FakeVcpu;

@@ -169,8 +169,6 @@ const QUIET = [
   "lfence",
   "mfence",
   "sfence",
-  "fwait",
-  "wait",
   "prefetch",
   "prefetchw",
   "prefetchnta",

@@ -1,7 +1,7 @@
 import type { Definition } from "../definition.ts";
 import { type Int32, type Int64, Local32, type Local64, Script } from "../expressions.ts";
 import { defineHelper, type Helper } from "../helpers.ts";
-import { ACCESS } from "../layout.ts";
+import { ACCESS, STATE } from "../layout.ts";
 import type { Lowering } from "../lowering.ts";
 import { add, divide, multiply, squareRoot, subtract } from "./x87-arithmetic.ts";
 import { extend, fromInteger } from "./x87-convert.ts";
@@ -11,7 +11,7 @@ import {
   compareRegisters,
   examine,
   extract,
-  NOT_COMPARED,
+  KEEP_STACK,
   remainderNearest,
   remainderTruncated,
   roundToInteger,
@@ -32,6 +32,7 @@ import {
   registerAt,
   SIGN,
   SPECIAL,
+  statusWord,
   underflow,
 } from "./x87-state.ts";
 
@@ -142,8 +143,13 @@ function compareMemory(kind: MemoryKind): Helper {
     const [a, b] = [newExtended(s), newExtended(s)];
     const denormal = s.local32();
     s.if(isValid(s, physical(s, 0)).not(), () => {
-      s.if(s.call32(raise, FSW.IE | FSW.SF), () => s.return(NOT_COMPARED));
-      s.return(0x45);
+      s.return(
+        s
+          .call32(raise, FSW.IE | FSW.SF)
+          .ne(0)
+          .mul(KEEP_STACK)
+          .or(0x45),
+      );
     });
     loadExtended(s, a, registerAt(physical(s, 0)));
     fromMemory(s, s.parameter64(0), kind, b, denormal);
@@ -157,15 +163,22 @@ const memoryCompare: Record<MemoryKind, Helper> = {
   i4: compareMemory("i4"),
 };
 
+/** Pops unless the answer in `answer` says otherwise. */
+function popUnlessKept(s: Script, answer: Local32, pops: number): void {
+  if (pops === 0) return;
+  s.if(answer.and(KEEP_STACK).not(), () => {
+    for (let i = 0; i < pops; i++) s.run(pop);
+  });
+}
+
 /** Ends a comparison whose answer is on the stack: condition codes, then pops. */
 function concludeComparison(c: Lowering, s: Script, pops: number): void {
   const { e } = c;
-  const answer = e.temporary("i32");
-  e.tee(answer).i32(NOT_COMPARED).op("i32_ne").if();
-  setConditions(s, new Local32(e, answer).shl(8));
-  for (let i = 0; i < pops; i++) s.run(pop);
-  e.end();
-  e.release("i32", answer);
+  const answer = new Local32(e, e.temporary("i32"));
+  e.set(answer.index);
+  setConditions(s, answer.and(0x45).shl(8));
+  popUnlessKept(s, answer, pops);
+  e.release("i32", answer.index);
 }
 
 function comparison(name: string, shapes: readonly string[], pops: number): Definition {
@@ -199,14 +212,21 @@ function flagComparison(name: string, pops: number): Definition {
     emit(c, [, other]) {
       const { e } = c;
       const s = begin(c);
-      const [answer, image] = [e.temporary("i32"), e.temporary("i64")];
+      const [answer, image, before] = [
+        new Local32(e, e.temporary("i32")),
+        e.temporary("i64"),
+        new Local32(e, e.temporary("i32")),
+      ];
+      before.set(statusWord(s).and(FSW.C1));
       s.run(compareRegisters, indexOf(c, other!), name.startsWith("fu") ? 1 : 0);
-      e.tee(answer).i32(NOT_COMPARED).op("i32_ne").if();
-      e.get(answer).op("i64_extend_i32_u").set(image);
+      e.set(answer.index);
+      answer.and(0x45).wide().push();
+      e.set(image);
       c.flags.load(image);
-      for (let i = 0; i < pops; i++) s.run(pop);
-      e.end();
-      e.release("i32", answer);
+      // C1 stays, except after stack underflow, which the answer shows in the same bit.
+      s.store32(0, STATE.fsw, statusWord(s).or(before.and(answer.xor(-1))));
+      popUnlessKept(s, answer, pops);
+      e.release("i32", answer.index, before.index);
       e.release("i64", image);
     },
   };

@@ -70,6 +70,7 @@ function moveTop(c: Lowering, by: number): void {
 /** FFREE marks a register empty, whatever TOP is. */
 function free(c: Lowering, index: ReturnType<typeof indexOf>): Script {
   const s = begin(c);
+  s.store32(0, STATE.fsw, statusWord(s).and(~FSW.C1));
   s.store32(0, STATE.ftw, s.load32(0, STATE.ftw).and(s.i32(1).shl(physical(s, index)).xor(-1)));
   return s;
 }
@@ -113,7 +114,7 @@ export const x87ControlDefinitions: readonly Definition[] = [
     s.store64(0, STATE.fip, 0);
     s.store64(0, STATE.fdp, 0);
   }),
-  control("fwait", [""], true, () => {}),
+  control("wait", [""], true, () => {}),
   control("fnop", [""], true, () => {}),
   // The 8087's interrupt masks and the 287's mode switch do nothing since the 387.
   ...["fneni", "fndisi", "fnsetpm"].map((name) => control(name, [""], false, () => {})),

@@ -105,10 +105,12 @@ function loader(size: 4 | 8): Helper {
     s.if(s.call32(canPush).not(), () => s.return());
     extend(s, bits, size, value, denormal);
     s.if(isSignalling(value), () => {
-      denormal.set(FSW.IE);
       value.significand.set(value.significand.or(QUIET_BIT));
+      s.if(s.call32(raise, FSW.IE), () => s.return());
     });
-    s.if(s.call32(raise, denormal), () => s.return());
+    // A denormal is loaded even when its exception is unmasked.
+    s.run(raise, denormal);
+    e.op("drop");
     s.run(push, value.significand, value.signExponent);
   });
 }

@@ -40,12 +40,15 @@ export function setConditions(s: Script, codes: Int32 | number): void {
   s.store32(0, STATE.fsw, statusWord(s).and(~CONDITIONS).or(codes));
 }
 
-/** What {@link compare} answers beside the flags of FCOMI: an unmasked exception. */
-export const NOT_COMPARED: number = -1;
+/** What {@link compare} adds to its answer when an exception is unmasked: nothing is popped. */
+export const KEEP_STACK = 0x100;
+/** And what it adds when a register was empty: the bit of C1, which is cleared then. */
+const UNDERFLOW = 0x200;
 const UNORDERED = 0x45;
 
 /**
- * (a, b, denormal, quiet) → CF, PF and ZF as FCOMI sets them, or {@link NOT_COMPARED}. `quiet` accepts quiet NaNs.
+ * (a, b, denormal, quiet) → CF, PF and ZF as FCOMI sets them, with {@link KEEP_STACK}. `quiet` accepts quiet NaNs.
+ * The processors that were asked set the answer even when the exception is unmasked.
  */
 export const compare: Helper = defineHelper(
   "x87.compare",
@@ -55,27 +58,31 @@ export const compare: Helper = defineHelper(
     const a: Extended = { significand: s.parameter64(0), signExponent: s.parameter32(1) };
     const b: Extended = { significand: s.parameter64(2), signExponent: s.parameter32(3) };
     const [denormal, quiet] = [s.parameter32(4), s.parameter32(5)];
-    const [exponentA, exponentB, less] = [s.local32(), s.local32(), s.local32()];
+    const [exponentA, exponentB, less, keep] = [s.local32(), s.local32(), s.local32(), s.local32()];
     const nan = isNan(a).or(isNan(b));
     const bad = isUnsupported(a).or(isUnsupported(b));
     s.if(bad.or(nan), () => {
       s.if(bad.or(isSignalling(a)).or(isSignalling(b)).or(quiet.not()), () => {
-        s.if(s.call32(raise, FSW.IE), () => s.return(NOT_COMPARED));
-        s.return(UNORDERED);
+        s.return(s.call32(raise, FSW.IE).ne(0).shl(8).or(UNORDERED));
       });
       s.run(raise, 0);
       e.op("drop");
       s.return(UNORDERED);
     });
-    s.if(s.call32(raise, denormal.or(isDenormal(a).or(isDenormal(b)).shl(1))), () => s.return(NOT_COMPARED));
-    s.if(a.significand.or(b.significand).isZero(), () => s.return(0x40));
-    s.if(signOf(a.signExponent).ne(signOf(b.signExponent)), () => s.return(signOf(a.signExponent).ne(0)));
+    keep.set(
+      s
+        .call32(raise, denormal.or(isDenormal(a).or(isDenormal(b)).shl(1)))
+        .ne(0)
+        .shl(8),
+    );
+    s.if(a.significand.or(b.significand).isZero(), () => s.return(keep.or(0x40)));
+    s.if(signOf(a.signExponent).ne(signOf(b.signExponent)), () => s.return(keep.or(signOf(a.signExponent).ne(0))));
     // A pseudo-denormal has the exponent of the smallest normals.
     exponentA.set(exponentOf(a).add(exponentOf(a).not().and(a.significand.negative())));
     exponentB.set(exponentOf(b).add(exponentOf(b).not().and(b.significand.negative())));
-    s.if(exponentA.eq(exponentB).and(a.significand.eq(b.significand)), () => s.return(0x40));
+    s.if(exponentA.eq(exponentB).and(a.significand.eq(b.significand)), () => s.return(keep.or(0x40)));
     less.set(exponentA.less(exponentB).or(exponentA.eq(exponentB).and(a.significand.below(b.significand))));
-    less.ne(signOf(a.signExponent).ne(0)).push();
+    less.ne(signOf(a.signExponent).ne(0)).or(keep).push();
   },
 );
 
@@ -92,8 +99,13 @@ export const compareRegisters: Helper = defineHelper(
         .and(isValid(s, physical(s, index)))
         .not(),
       () => {
-        s.if(s.call32(raise, FSW.IE | FSW.SF), () => s.return(NOT_COMPARED));
-        s.return(UNORDERED);
+        s.return(
+          s
+            .call32(raise, FSW.IE | FSW.SF)
+            .ne(0)
+            .shl(8)
+            .or(UNORDERED | UNDERFLOW),
+        );
       },
     );
     loadExtended(s, a, registerAt(physical(s, 0)));
@@ -277,11 +289,12 @@ interface Pair {
 }
 
 /** Functions of ST(0) and ST(1) with the result in ST(0). */
-function binary(name: string, body: (s: Script, pair: Pair) => void): Helper {
+function binary(name: string, prepare: (s: Script) => void, body: (s: Script, pair: Pair) => void): Helper {
   return defineHelper(name, { parameters: [], results: [] }, (e, call) => {
     const s = new Script(e, call);
     const [a, b] = [newExtended(s), newExtended(s)];
     const pair: Pair = { at: s.local32(), a, b, exponentA: s.local32(), exponentB: s.local32() };
+    prepare(s);
     s.if(
       isValid(s, physical(s, 0))
         .and(isValid(s, physical(s, 1)))
@@ -303,54 +316,60 @@ function binary(name: string, body: (s: Script, pair: Pair) => void): Helper {
 }
 
 /** () FSCALE. */
-export const scale: Helper = binary("x87.scale", (s, { at, a, b, exponentA, exponentB }) => {
-  const amount = s.local32();
-  const negative = signOf(b.signExponent).ne(0);
-  const infiniteA = exponentA.eq(SPECIAL);
-  const refuse = () => {
-    s.run(invalid, at);
-    s.e.op("drop");
-    s.return();
-  };
-  s.if(exponentB.eq(SPECIAL), () => {
-    s.if(
-      negative,
-      () => s.if(infiniteA, refuse),
-      () => s.if(a.significand.isZero(), refuse),
-    );
-    reportDenormal(s, a);
-    clearC1(s);
-    s.if(infiniteA.or(a.significand.isZero()), () => s.return());
-    s.if(
-      negative,
-      () => storeExtended(s, at, 0n, signOf(a.signExponent)),
-      () => storeExtended(s, at, INTEGER_BIT, signOf(a.signExponent).or(SPECIAL)),
-    );
-    s.return();
-  });
-  reportDenormal(s, a, b);
-  s.if(infiniteA.or(a.significand.isZero()), () => {
-    clearC1(s);
-    s.return();
-  });
-  normalize(s, a.significand, exponentA);
-  s.if(
-    exponentB.less(BIAS),
-    () => {},
-    () =>
+export const scale: Helper = binary(
+  "x87.scale",
+  () => {},
+  (s, { at, a, b, exponentA, exponentB }) => {
+    const amount = s.local32();
+    const negative = signOf(b.signExponent).ne(0);
+    const infiniteA = exponentA.eq(SPECIAL);
+    const refuse = () => {
+      s.run(invalid, at);
+      s.e.op("drop");
+      s.return();
+    };
+    s.if(exponentB.eq(SPECIAL), () => {
       s.if(
-        exponentB.greater(BIAS + 15),
-        () => amount.set(0x10000),
-        () => amount.set(b.significand.shr(s.i32(BIAS + 63).sub(exponentB)).narrow()),
-      ),
-  );
-  exponentA.set(negative.choose(exponentA.sub(amount), exponentA.add(amount)));
-  s.run(round, at, signOf(a.signExponent), exponentA, a.significand, s.i64(0), 3);
-});
+        negative,
+        () => s.if(infiniteA, refuse),
+        () => s.if(a.significand.isZero(), refuse),
+      );
+      reportDenormal(s, a);
+      clearC1(s);
+      s.if(infiniteA.or(a.significand.isZero()), () => s.return());
+      s.if(
+        negative,
+        () => storeExtended(s, at, 0n, signOf(a.signExponent)),
+        () => storeExtended(s, at, INTEGER_BIT, signOf(a.signExponent).or(SPECIAL)),
+      );
+      s.return();
+    });
+    reportDenormal(s, a, b);
+    s.if(infiniteA.or(a.significand.isZero()), () => {
+      clearC1(s);
+      s.return();
+    });
+    normalize(s, a.significand, exponentA);
+    s.if(
+      exponentB.less(BIAS),
+      () => {},
+      () =>
+        s.if(
+          exponentB.greater(BIAS + 15),
+          () => amount.set(0x10000),
+          () => amount.set(b.significand.shr(s.i32(BIAS + 63).sub(exponentB)).narrow()),
+        ),
+    );
+    exponentA.set(negative.choose(exponentA.sub(amount), exponentA.add(amount)));
+    s.run(round, at, signOf(a.signExponent), exponentA, a.significand, s.i64(0), 3);
+  },
+);
 
 /** FPREM and FPREM1: exact; C2 tells that only part of the reduction was done. */
 function remainder(nearest: boolean): Helper {
-  return binary(nearest ? "x87.remainder1" : "x87.remainder", (s, { at, a, b, exponentA, exponentB }) => {
+  // C2 is cleared whenever nothing is left to do, exceptions included.
+  const begun = (s: Script) => s.store32(0, STATE.fsw, statusWord(s).and(~FSW.C2));
+  return binary(nearest ? "x87.remainder1" : "x87.remainder", begun, (s, { at, a, b, exponentA, exponentB }) => {
     const [difference, codes, sign] = [s.local32(), s.local32(), s.local32()];
     const [high, low, other] = [s.local64(), s.local64(), s.local64()];
     s.if(exponentA.eq(SPECIAL).or(b.significand.isZero()), () => {
@@ -487,7 +506,6 @@ export const moveIf: Helper = defineHelper("x87.moveIf", { parameters: ["i32", "
     loadExtended(s, value, registerAt(from));
     storeExtended(s, registerAt(to), value.significand, value.signExponent);
   });
-  s.store32(0, STATE.fsw, statusWord(s).and(~FSW.C1));
 });
 
 /** (mask, toggle) FABS and FCHS: keeps `mask` of the sign-and-exponent word, then flips `toggle`. */

@@ -1,7 +1,9 @@
+/// <reference path="../webassembly.d.ts" />
 import { CodeEmitter, ModuleBuilder } from "@paravirt/wasm-emit";
 import { HelperFunctions } from "../helpers.ts";
 import { ACCESS, CODE_TABLE_BYTES, ENGINE, REASON, RECORD, STATE, STATUS, TLB } from "../layout.ts";
 import { Flags, type Place, StateAccess } from "../lowering.ts";
+import { round } from "../semantics/x87-round.ts";
 import type { Handler, HandlerTable } from "./handlers.ts";
 import { ColdLowering, HotLowering, type LoopFrame } from "./lowering.ts";
 import { emitTranslate, emitWalker } from "./walker.ts";
@@ -18,6 +20,8 @@ export interface Tier0Exports {
   translate(address: bigint, size: number, access: number): number;
   /** The linear address of a record's memory operand. */
   operandAddress(record: number): bigint;
+  /** Rounds and stores an x87 result: see the helper `round`. */
+  x87Round(destination: number, sign: number, exponent: number, high: bigint, low: bigint, precision: number): void;
   /** The six status flags as an RFLAGS image, and back. */
   readFlags(): bigint;
   loadFlags(image: bigint): void;
@@ -75,6 +79,14 @@ export function buildTier0(table: HandlerTable, memoryPages: number): Uint8Array
     emitCold(new ColdLowering(e, helpers, { translate }), handler);
     module.define(functions[index]!, e);
   });
+  const x87Round = module.declare(round.signature, "x87Round");
+  e.begin(round.signature.parameters);
+  round.signature.parameters.forEach((_type, index) => {
+    e.get(index);
+  });
+  e.call(helpers.indexOf(round));
+  module.define(x87Round, e);
+
   helpers.define(e);
   return module.toBytes();
 }

@@ -1,3 +1,4 @@
+/// <reference path="../webassembly.d.ts" />
 import type { MachineMemory } from "@paravirt/core";
 import { CodeEmitter, ModuleBuilder } from "@paravirt/wasm-emit";
 import type { CodeCache } from "../code-cache.ts";

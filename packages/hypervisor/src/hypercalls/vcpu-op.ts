@@ -61,12 +61,10 @@ function registerVcpuInfo(call: HypercallContext, vcpu: VirtualCpu): number {
   const request = call.fetch(registerInfo, call.arg(2));
   if (request === undefined) return -XEN_ERRNO.EFAULT;
   const { domain, machine } = call;
-  if (request.offset > 4096 - VCPU_INFO.size) return -XEN_ERRNO.ENXIO;
+  if (request.offset > 4096 - VCPU_INFO.size || (request.offset & 7) !== 0) return -XEN_ERRNO.ENXIO;
   if (vcpu.infoMfn !== 0) return -XEN_ERRNO.EINVAL;
   // Oneself, or a VCPU that is down.
   if (vcpu !== call.vcpu && !vcpu.down) return -XEN_ERRNO.EINVAL;
-  // The engine's view is of aligned words; Linux and every other guest place the structure on one.
-  if ((request.offset & 7) !== 0) return -XEN_ERRNO.ENXIO;
   const mfn = request.mfn;
   if (!domain.holdWritable(mfn)) return -XEN_ERRNO.EINVAL;
   const { bytes, view } = machine.memory;
@@ -126,12 +124,7 @@ export const vcpuOp: Hypercall = {
     { number: VCPUOP.stop_periodic_timer, name: "stop_periodic_timer", support: "full" },
     { number: VCPUOP.set_singleshot_timer, name: "set_singleshot_timer", support: "full" },
     { number: VCPUOP.stop_singleshot_timer, name: "stop_singleshot_timer", support: "full" },
-    {
-      number: VCPUOP.register_vcpu_info,
-      name: "register_vcpu_info",
-      support: "full",
-      note: "An offset that is not a multiple of 8 is refused with -ENXIO; Xen 4.17 takes any.",
-    },
+    { number: VCPUOP.register_vcpu_info, name: "register_vcpu_info", support: "full" },
     { number: VCPUOP.send_nmi, name: "send_nmi", support: "full" },
     {
       number: VCPUOP.get_physid,
