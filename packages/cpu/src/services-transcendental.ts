@@ -106,11 +106,11 @@ const f2xm1 = unary((unit, x) => {
   if (isInfinite(x)) return void deliver(unit, 0, negative ? { significand: 1n << 63n, signExponent: 0xbfff } : x);
   if (isDenormal(x) && unit.raise(FSW.DE)) return;
   const magnitude = magnitudeOf(x);
-  // 2^±1 − 1 is exact; beyond the result is undefined, and the operand stays.
+  // 2^±1 − 1 is exact; beyond, the result is undefined: the processors that were asked leave the operand.
   if (magnitude >= 0) {
     if (x.significand === 1n << 63n && magnitude === 0)
       deliver(unit, 0, negative ? { significand: 1n << 63n, signExponent: 0xbffe } : x);
-    else unit.raise(0);
+    else unit.raise(FSW.PE);
     return;
   }
   if (magnitude < TINY) {
@@ -173,9 +173,13 @@ const fyl2xp1 = binary((unit, x, y) => {
     const linear = (significand << (BITS * 2n)) / ln2();
     return scaled(unit, y, isNegative(x) ? -linear : linear, FRACTION - power, false);
   }
-  // The operand is defined up to 1 − √½; what lies beyond −1 has no logarithm.
+  // The operand is defined up to 1 − √½; from −1 down there is no logarithm, and processors give the operand back.
   if (magnitude >= 0) {
-    if (isNegative(x)) return invalid(unit, 1);
+    if (isNegative(x)) {
+      unit.raise(FSW.PE);
+      unit.write(1, x);
+      return true;
+    }
     const sum = fixed(x) + ONE;
     const whole = sum.toString(2).length - 1 - FRACTION;
     return scaled(unit, y, BigInt(whole) * ONE + log2OnePlus((sum >> BigInt(whole)) - ONE), FRACTION, false);
@@ -255,7 +259,6 @@ function nearly(unit: X87Unit, x: X87Value, larger: boolean): void {
 
 /** Operands that FSIN, FCOS, FSINCOS and FPTAN leave alone: `true` when there is nothing more to do. */
 function outOfRange(unit: X87Unit, x: X87Value): boolean {
-  unit.statusWord &= ~FSW.C2;
   if (exponentTooLarge(x)) {
     unit.raise(0);
     unit.statusWord |= FSW.C2;
@@ -269,6 +272,14 @@ function exponentTooLarge(x: X87Value): boolean {
 }
 
 const isTiny = (x: X87Value): boolean => isZero(x) || magnitudeOf(x) < TINY;
+
+/** C2 tells of an operand that is too large, and of nothing else. */
+function clearingC2(service: Service): Service {
+  return (engine, record) => {
+    new X87Unit(engine).statusWord &= ~FSW.C2;
+    return service(engine, record);
+  };
+}
 
 const fsin = unary((unit, x) => {
   if (isInfinite(x)) return void invalid(unit, 0);
@@ -295,7 +306,6 @@ function pushing(compute: (unit: X87Unit, x: X87Value) => void): Service {
     const bad = !unit.isValid(0) || unit.isValid(-1);
     const nan = propagate(x, x);
     if (!bad && !isUnsupported(x) && !isInfinite(x) && nan === undefined) return inner(engine, record);
-    unit.statusWord &= ~FSW.C2;
     let flags: number = FSW.IE;
     if (!unit.isValid(0)) flags |= FSW.SF;
     else if (unit.isValid(-1)) flags |= FSW.SF | FSW.C1;
@@ -321,10 +331,11 @@ const fsincos = pushing((unit, x) => {
   }
   const tiny = isTiny(x);
   const { sine, cosine } = tiny ? { sine: 0n, cosine: ONE - 1n } : circular(x);
+  // C1 is the sine's.
+  store(unit, -1, cosine);
   if (tiny) nearly(unit, x, false);
   else store(unit, 0, sine);
   unit.move(-1);
-  store(unit, 0, cosine);
 });
 
 const fptan = pushing((unit, x) => {
@@ -346,8 +357,8 @@ export const TRANSCENDENTAL_SERVICES: Readonly<Record<string, Service>> = {
   fyl2x,
   fyl2xp1,
   fpatan,
-  fsin,
-  fcos,
-  fsincos,
-  fptan,
+  fsin: clearingC2(fsin),
+  fcos: clearingC2(fcos),
+  fsincos: clearingC2(fsincos),
+  fptan: clearingC2(fptan),
 };

@@ -24,6 +24,8 @@ export class MachineLoop implements SchedulerPort {
   private readonly clock: Clock;
   private readonly hostScheduler: Scheduler<VirtualCpu>;
   private hypervisor: Hypervisor | undefined;
+  /** VCPUs of domains that exist: a domain's end may come in the middle of a turn. */
+  private readonly known = new Set<VirtualCpu>();
   private closed = false;
   private started = false;
   /** A tickle asks for another decision at this time. */
@@ -49,13 +51,16 @@ export class MachineLoop implements SchedulerPort {
   /** Takes a domain's VCPUs in. */
   insert(vcpus: readonly VirtualCpu[], domain: DomId, parameters: { weight?: number; cap?: number }): void {
     const now = this.clock.now();
-    for (const vcpu of vcpus) this.hostScheduler.insert(vcpu, domain, now);
+    for (const vcpu of vcpus) {
+      this.hostScheduler.insert(vcpu, domain, now);
+      this.known.add(vcpu);
+    }
     if (parameters.weight !== undefined || parameters.cap !== undefined) this.hostScheduler.setDomain(domain, parameters, now);
   }
 
   /** Lets a domain's VCPUs go. */
   remove(vcpus: readonly VirtualCpu[]): void {
-    for (const vcpu of vcpus) this.hostScheduler.remove(vcpu, this.clock.now());
+    for (const vcpu of vcpus) if (this.known.delete(vcpu)) this.hostScheduler.remove(vcpu, this.clock.now());
   }
 
   /** Nanoseconds that a VCPU has run. */
@@ -64,11 +69,13 @@ export class MachineLoop implements SchedulerPort {
   }
 
   wake(vcpu: VirtualCpu): void {
+    if (!this.known.has(vcpu)) return;
     this.hostScheduler.wake(vcpu, this.clock.now());
     this.kick();
   }
 
   sleep(vcpu: VirtualCpu): void {
+    if (!this.known.has(vcpu)) return;
     this.hostScheduler.sleep(vcpu, this.clock.now());
   }
 
@@ -111,6 +118,8 @@ export class MachineLoop implements SchedulerPort {
     const hostEnd = performance.now() + HOST_SLICE;
     do {
       const reason = this.runOnce(hypervisor, unit);
+      // A listener of an earlier round may have destroyed the domain.
+      if (!this.known.has(unit)) return true;
       if (reason === "yielded") {
         this.hostScheduler.yield(unit, this.clock.now());
         return true;

@@ -178,7 +178,7 @@ export class Connection implements XenstoreConnection {
 
   #nodeCall(transactionId: number): NodeCall | XenstoreErrno {
     const { caller } = this.#domain;
-    const quotas = this.#state.quotasOf(this.#domain);
+    const quotas = this.#domain.quotas;
     if (transactionId === 0) return { caller, view: this.#state.direct, quotas };
     const transaction = this.#transactions.get(transactionId);
     if (transaction === undefined) return "ENOENT";
@@ -189,7 +189,7 @@ export class Connection implements XenstoreConnection {
   #startTransaction(transactionId: number): Outcome {
     if (transactionId !== 0) return "EBUSY";
     const domain = this.#domain;
-    const limit = this.#state.quotasOf(domain).transactions;
+    const limit = domain.quotas.transactions;
     if (!domain.caller.privileged && isOver(limit, domain.transactions + 1)) return "ENOSPC";
     do this.#lastTransaction = (this.#lastTransaction + 1) >>> 0;
     while (this.#lastTransaction === 0 || this.#transactions.has(this.#lastTransaction));
@@ -207,8 +207,7 @@ export class Connection implements XenstoreConnection {
     const { tree, watches } = this.#state;
     if (transaction.conflictsWith(tree)) return "EAGAIN";
     const { domid, caller } = this.#domain;
-    if (!caller.privileged && transaction.exceeds(tree, this.#state.quotasOf(this.#domain).nodes, domid))
-      return "ENOSPC";
+    if (!caller.privileged && transaction.exceeds(tree, this.#domain.quotas.nodes, domid)) return "ENOSPC";
     for (const event of transaction.commit(tree)) watches.fire(event);
     return undefined;
   }
@@ -218,7 +217,7 @@ export class Connection implements XenstoreConnection {
     if (path === undefined) return "EINVAL";
     if (this.#findWatch(path, request.token) !== undefined) return "EEXIST";
     const domain = this.#domain;
-    const limit = this.#state.quotasOf(domain).watches;
+    const limit = domain.quotas.watches;
     if (!domain.caller.privileged && isOver(limit, domain.watches + 1)) return "E2BIG";
     const tail = `\0${request.token}\0`;
     const watch: Watch = {

@@ -83,7 +83,7 @@ function getQuota(state: StoreState, domid: number | undefined, quota: string | 
   if (quota === undefined) return domid === undefined ? reply(Object.keys(state.quotas).join(" ")) : "EINVAL";
   if (!isQuotaName(quota)) return "EINVAL";
   const domain = domid === undefined ? undefined : state.knownDomain(domid);
-  return reply(String(domain?.quotas[quota] ?? state.quotas[quota]));
+  return reply(String((domain ?? state).quotas[quota]));
 }
 
 function setQuota(
@@ -93,11 +93,7 @@ function setQuota(
   value: number,
 ): XenstoreErrno | undefined {
   if (!isQuotaName(quota)) return "EINVAL";
-  if (domid === undefined) state.quotas = { ...state.quotas, [quota]: value };
-  else {
-    const domain = state.domain(domid);
-    domain.quotas = { ...domain.quotas, [quota]: value };
-  }
+  state.setQuota(domid, quota, value);
   return undefined;
 }
 

@@ -28,7 +28,9 @@ export interface DomainState {
   watches: number;
   transactions: number;
   /** Differences from the store's quotas. */
-  quotas: Partial<XenstoreQuotas>;
+  ownQuotas: Partial<XenstoreQuotas>;
+  /** What holds for the domain, both put together; see {@link StoreState.setQuota}. */
+  quotas: XenstoreQuotas;
   features: number;
   ring: DomainRing | undefined;
 }
@@ -60,7 +62,16 @@ export class StoreState {
     let domain = this.#domains.get(domid);
     if (domain === undefined) {
       const caller = { domid, privileged: domid === 0, target: undefined };
-      domain = { domid, caller, watches: 0, transactions: 0, quotas: {}, features: ALL_FEATURES, ring: undefined };
+      domain = {
+        domid,
+        caller,
+        watches: 0,
+        transactions: 0,
+        ownQuotas: {},
+        quotas: this.quotas,
+        features: ALL_FEATURES,
+        ring: undefined,
+      };
       this.#domains.set(domid, domain);
     }
     return domain;
@@ -71,12 +82,14 @@ export class StoreState {
     return this.#domains.get(domid);
   }
 
-  forgetDomain(domid: number): void {
-    this.#domains.delete(domid);
-  }
-
-  quotasOf(domain: DomainState): XenstoreQuotas {
-    return { ...this.quotas, ...domain.quotas };
+  /** Sets one domain's quota, or the store's own for all domains that have none of their own. */
+  setQuota(domid: number | undefined, quota: keyof XenstoreQuotas, value: number): void {
+    if (domid === undefined) this.quotas = { ...this.quotas, [quota]: value };
+    else {
+      const domain = this.domain(domid);
+      domain.ownQuotas = { ...domain.ownQuotas, [quota]: value };
+    }
+    for (const domain of this.#domains.values()) domain.quotas = { ...this.quotas, ...domain.ownQuotas };
   }
 
   nextWatchSequence(): number {

@@ -63,7 +63,7 @@ export function createXenstore(options: XenstoreOptions = {}): Xenstore {
       port,
       features: domain.features,
       runQueue,
-      quotas: () => state.quotasOf(domain),
+      quotas: () => domain.quotas,
       connect: (send) => connect(domid, send),
     });
     domain.ring = ring;

@@ -1,0 +1,18 @@
+import { commandArchive, createCommandDecoder, guestCommandLine, joinArchives } from "@paravirt/boot";
+import { debianGuest } from "@paravirt/host-node";
+import { createMachine } from "@paravirt/vmm";
+const t0 = performance.now();
+const guest = await debianGuest({ onProgress: (p: any) => console.error("progress", p.step, p.what) });
+console.error("guest", performance.now() - t0);
+const FEAT = process.env.FEAT?.split(",");
+const machine = createMachine({ memory: 300, ...(FEAT ? { cpuFeatures: FEAT } : {}), log: process.env.LOG ? (d: number, t: string) => process.stderr.write(t) : undefined } as any);
+const cmd = process.argv.slice(2);
+const initrd = cmd.length ? joinArchives([guest.initramfs, commandArchive(cmd)]) : guest.initramfs;
+const domain = await machine.createDomain({ kernel: guest.image, initrd, memory: 256, name: "debian", commandLine: guestCommandLine({ mode: cmd.length ? "command" : "shell", messages: !!process.env.MSG } as any) });
+console.error("created", performance.now() - t0);
+let status: number | undefined;
+const dec = createCommandDecoder({ onStart: () => console.error("start", performance.now() - t0), onStdout: (b) => { process.stdout.write(Buffer.from(b)); }, onStderr: (b) => { process.stderr.write(Buffer.from(b)); }, onExit: (s) => { status = s; machine.close(); }, onNoise: (b) => { process.stderr.write(Buffer.from(b)); } });
+(async () => { for await (const chunk of domain.console.readable as any) { if (cmd.length) dec.push(chunk); else process.stdout.write(Buffer.from(chunk)); } })();
+const s = await domain.shutdown;
+console.error("shutdown", s.reason, "status", status, performance.now() - t0, process.cpuUsage(), process.resourceUsage().maxRSS, machine.statistics().instructions);
+if (s.crash) console.error(s.crash.reason);
