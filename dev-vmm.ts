@@ -4,7 +4,7 @@ import { createMachine } from "@paravirt/vmm";
 const t0 = performance.now();
 const guest = await debianGuest({ onProgress: (p: any) => console.error("progress", p.step, p.what) });
 console.error("guest", performance.now() - t0);
-const FEAT = process.env.FEAT?.split(",");
+const FEAT = process.env.FEAT ? process.env.FEAT.split(",") : undefined;
 const machine = createMachine({ memory: 300, ...(FEAT ? { cpuFeatures: FEAT } : {}), log: process.env.LOG ? (d: number, t: string) => process.stderr.write(t) : undefined } as any);
 const cmd = process.argv.slice(2);
 const initrd = cmd.length ? joinArchives([guest.initramfs, commandArchive(cmd)]) : guest.initramfs;

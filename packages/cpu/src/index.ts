@@ -3,6 +3,7 @@
  * @packageDocumentation
  */
 export { createEngine } from "./engine.ts";
+export { implementedFeatures } from "./features.ts";
 export {
   type CpuPorts,
   type Engine,

@@ -1,5 +1,5 @@
 import { type Clock, ParavirtError } from "@paravirt/core";
-import { createEngine } from "@paravirt/cpu";
+import { createEngine, implementedFeatures } from "@paravirt/cpu";
 import { type Domain, Hypervisor, type VirtualCpu } from "@paravirt/hypervisor";
 import { createCredit2Scheduler, createNullScheduler } from "@paravirt/scheduler";
 import { createXenstore, populateHost, type Xenstore, type XenstoreAccess } from "@paravirt/xenstore";
@@ -31,6 +31,7 @@ export class Machine {
     if (!Number.isInteger(memory) || memory < 1 || memory > MAX_MEMORY)
       throw new ParavirtError("OUT_OF_RANGE", `${memory} MiB of machine memory; a machine has 1 to ${MAX_MEMORY}`);
     const clock: Clock = options.clock ?? realTimeClock();
+    const random = options.random ?? (isVirtualClock(clock) ? undefined : hostRandom);
     this.loop = new MachineLoop(clock, (tickle) =>
       options.scheduler === "null" ? createNullScheduler<VirtualCpu>({ tickle }) : createCredit2Scheduler<VirtualCpu>({ tickle }),
     );
@@ -43,8 +44,8 @@ export class Machine {
         }),
       clock,
       scheduler: this.loop,
-      ...(options.cpuFeatures === undefined ? {} : { cpuid: { features: options.cpuFeatures } }),
-      ...(options.random === undefined ? {} : { random: options.random }),
+      cpuid: { features: options.cpuFeatures ?? defaultFeatures() },
+      ...(random === undefined ? {} : { random }),
       ...(options.log === undefined ? {} : { log: options.log }),
     });
     this.loop.attach(this.hypervisor);
@@ -115,6 +116,18 @@ export class Machine {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** Implemented, and yet hidden unless asked for: with FSGSBASE a PV kernel reads an MSR at each context switch. */
+const HIDDEN_FEATURES: ReadonlySet<string> = new Set(["fsgsbase"]);
+
+function defaultFeatures(): string[] {
+  return implementedFeatures().filter((name) => !HIDDEN_FEATURES.has(name));
+}
+
+/** 64 bits of the host's random generator. */
+function hostRandom(): bigint {
+  return crypto.getRandomValues(new BigUint64Array(1))[0]!;
 }
 
 /** Makes a machine without domains. It uses no processor time until a domain runs. Throws `ParavirtError` for impossible sizes. */

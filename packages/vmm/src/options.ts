@@ -10,11 +10,11 @@ export interface MachineOptions {
   readonly clock?: Clock;
   /** Who gets the processor: `"credit2"` (the default) shares it by weight, `"null"` gives it to the first VCPU. */
   readonly scheduler?: "credit2" | "null";
-  /** 64 random bits for guests' RDRAND; a fixed sequence when left out. */
+  /** 64 random bits for guests' RDRAND; the host's generator when left out, a fixed sequence with an instruction clock. */
   readonly random?: () => bigint;
   /** Gets the hypervisor's own messages and what guests write with console_io, by domain id. */
   readonly log?: (domain: number, text: string) => void;
-  /** CPU features that guests see, by their names in /proc/cpuinfo. */
+  /** CPU features that guests see, by their names in /proc/cpuinfo; what the engine implements when left out. */
   readonly cpuFeatures?: readonly string[];
   /** Whether hot code is translated; `false` interprets everything. */
   readonly translate?: boolean;

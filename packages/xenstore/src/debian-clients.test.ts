@@ -12,7 +12,7 @@ import { createXenstore, type Xenstore } from "./index.ts";
  * socket. They send a message's header and its body as two writes.
  */
 const TOOLS = "/usr/bin/xenstore-read";
-const SUITE = process.env["TEST_XENSTORE"] ?? "/usr/lib/xen-4.17/bin/test-xenstore";
+const SUITE = process.env.TEST_XENSTORE ?? "/usr/lib/xen-4.17/bin/test-xenstore";
 
 let folder: string;
 let server: Server;

@@ -36,7 +36,7 @@ function play(turns: readonly Turn[], quotas = {}): void {
   for (const [domain, request, ...answers] of turns) {
     heard = [];
     speaker = domain;
-    const [, transaction, name, body] = /^(?:#(\d+) )?(\w+) ?([^]*)$/.exec(request)!;
+    const [, transaction, name, body] = /^(?:#(\d+) )?(\w+) ?([\s\S]*)$/.exec(request)!;
     connections.get(domain)!.handle({
       type: TYPES[name!] ?? Number(name),
       requestId: 7,

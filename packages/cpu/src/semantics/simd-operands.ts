@@ -1,0 +1,198 @@
+import type { CodeEmitter, SimdLaneName, SimdName } from "@paravirt/wasm-emit";
+import type { Definition, Shape } from "../definition.ts";
+import { ACCESS, STATE } from "../layout.ts";
+import type { Lowering, Place } from "../lowering.ts";
+import { BytesPlace } from "../tier0/lowering.ts";
+import { faultIfPending, TOP_MASK } from "./x87-state.ts";
+
+const GENERAL_PROTECTION = 13;
+/** Sign and exponent that a write to an MMX register leaves in the x87 register behind it (SDM 1, 9.2.1). */
+const MMX_EXPONENT = 0xffff;
+const ZEROS = new Uint8Array(16);
+
+/** Emits a v128 from two that `a` and `b` push: destination and source of the usual two-operand form. */
+export type Operation = (e: CodeEmitter, a: () => void, b: () => void) => void;
+
+/** What {@link simd} may be told about a definition. */
+export interface SimdOptions {
+  readonly hot?: readonly string[];
+  /** Memory of 16 bytes needs no alignment: MOVUPS, MOVDQU, LDDQU, PCMPxSTRx. */
+  readonly unaligned?: boolean;
+  /** Reads or writes an MMX register: reports pending x87 exceptions, then sets the x87 state. */
+  readonly mmx?: boolean;
+}
+
+/**
+ * A definition whose memory operand is checked for alignment before it is translated: legacy SSE demands multiples of 16
+ * of 16-byte operands (SDM 1, 10.4.1.1). `access` says what happens to each operand, as in {@link Definition}.
+ */
+export function simd(
+  name: string,
+  shapes: readonly string[],
+  access: string,
+  emit: Definition["emit"],
+  options: SimdOptions = {},
+): Definition {
+  return {
+    name,
+    shapes,
+    // Memory is this function's own business.
+    access: "",
+    hot: options.hot ?? [],
+    emit(c, operands, shape) {
+      if (options.mmx) faultIfPending(c);
+      const places = resolve(c, operands, shape, access, options.unaligned ?? false);
+      if (options.mmx) enterMmx(c);
+      emit(c, places, shape);
+    },
+  };
+}
+
+function resolve(
+  c: Lowering,
+  operands: readonly Place[],
+  shape: Shape,
+  access: string,
+  unaligned: boolean,
+): readonly Place[] {
+  const at = shape.memory;
+  if (at < 0) return operands;
+  const { e } = c;
+  const size = shape.sizes[at] ?? 0;
+  const address = e.temporary("i64");
+  c.effectiveAddress(true);
+  e.set(address);
+  if (size === 16 && !unaligned) {
+    e.get(address).op("i32_wrap_i64").i32(15).op("i32_and");
+    c.faultIf(GENERAL_PROTECTION, 0);
+  }
+  const host = c.translate(address, size, access[at] === "r" ? ACCESS.READ : ACCESS.WRITE);
+  e.release("i64", address);
+  const memory = new BytesPlace(e, () => e.get(host), false);
+  return operands.map((place, index) => (index === at ? memory : place));
+}
+
+/** Every MMX instruction but EMMS makes all registers valid and sets TOP to 0. */
+export function enterMmx(c: Lowering): void {
+  c.state.set32(STATE.fsw, () => {
+    c.state.get32(STATE.fsw);
+    c.e.i32(~TOP_MASK).op("i32_and");
+  });
+  c.state.set32(STATE.ftw, () => c.e.i32(0xff));
+}
+
+/** Stores lane 0 of the v128 that `push` leaves in an MMX register. */
+export function storeMmx(e: CodeEmitter, place: Place, push: () => void): void {
+  place.storeVector(() => {
+    push();
+    e.i64(MMX_EXPONENT).lane("i64x2_replace_lane", 1);
+  });
+}
+
+/** Stores the i64 that `push` leaves in an MMX register. */
+export function storeMmxInteger(e: CodeEmitter, place: Place, push: () => void): void {
+  storeMmx(e, place, () => {
+    push();
+    e.simd("i64x2_splat");
+  });
+}
+
+/** Pushes the 64 bits of a vector or memory operand, zero-extended to 128. */
+export function pushHalf(e: CodeEmitter, place: Place): void {
+  place.address();
+  e.simdMem("v128_load64_zero");
+}
+
+/** Pushes the 32 bits of a vector or memory operand, zero-extended to 128. */
+export function pushQuarter(e: CodeEmitter, place: Place): void {
+  place.address();
+  e.simdMem("v128_load32_zero");
+}
+
+/** Pushes the 64 bits at byte `offset` of a vector or memory operand as i64. */
+export function pushInteger(e: CodeEmitter, place: Place, offset: number = 0): void {
+  place.address();
+  e.mem("i64_load", offset);
+}
+
+/** Pushes a zero vector. */
+export function pushZero(e: CodeEmitter): void {
+  e.v128(ZEROS);
+}
+
+/** Pushes the instruction's immediate byte as i32, `shift` bits dropped and then masked. */
+export function pushImmediate(c: Lowering, shift: number = 0, mask: number = 0xff): void {
+  c.immediate();
+  c.e.op("i32_wrap_i64");
+  if (shift > 0) c.e.i32(shift).op("i32_shr_u");
+  c.e.i32(mask).op("i32_and");
+}
+
+/** An operation that is one instruction of WebAssembly. */
+export function single(name: SimdName): Operation {
+  return (e, a, b) => {
+    a();
+    b();
+    e.simd(name);
+  };
+}
+
+/** `destination = operation(destination, source)` on XMM registers. */
+export function xmmBinary(name: string, operation: Operation, hot: readonly string[] = []): Definition {
+  return simd(
+    name,
+    ["xx", "xm16"],
+    "br",
+    (c, [d, s]) =>
+      d!.storeVector(() =>
+        operation(
+          c.e,
+          () => d!.vector(),
+          () => s!.vector(),
+        ),
+      ),
+    { hot },
+  );
+}
+
+/** The same on MMX registers: operands are zero-extended, the low half of the result counts. */
+export function mmxBinary(name: string, operation: Operation, shapes: readonly string[] = ["qq", "qm8"]): Definition {
+  return simd(
+    name,
+    shapes,
+    "br",
+    (c, [d, s], shape) =>
+      storeMmx(c.e, d!, () =>
+        operation(
+          c.e,
+          () => pushHalf(c.e, d!),
+          () => (shape.sizes[1] === 4 ? pushQuarter(c.e, s!) : pushHalf(c.e, s!)),
+        ),
+      ),
+    { mmx: true },
+  );
+}
+
+/** `destination = operation(source)` on XMM registers. */
+export function xmmUnary(name: string, operation: (e: CodeEmitter, a: () => void) => void): Definition {
+  return simd(name, ["xx", "xm16"], "wr", (c, [d, s]) =>
+    d!.storeVector(() => operation(c.e, () => s!.vector())),
+  );
+}
+
+/** The bytes `lanes` of destination (0–15) and source (16–31). */
+export function shuffled(lanes: readonly number[]): Operation {
+  return (e, a, b) => {
+    a();
+    b();
+    e.shuffle(lanes);
+  };
+}
+
+/** Names of the lane instructions of each width. */
+export const LANES: Readonly<Record<1 | 2 | 4 | 8, { readonly shape: string; readonly replace: SimdLaneName }>> = {
+  1: { shape: "i8x16", replace: "i8x16_replace_lane" },
+  2: { shape: "i16x8", replace: "i16x8_replace_lane" },
+  4: { shape: "i32x4", replace: "i32x4_replace_lane" },
+  8: { shape: "i64x2", replace: "i64x2_replace_lane" },
+};
