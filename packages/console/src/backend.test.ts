@@ -195,7 +195,7 @@ test("a page that is too small is refused with both sizes", () => {
 
 test("whatever a guest writes into the page, every call ends and nothing outside the rings is printed", () => {
   fc.assert(
-    fc.property(fc.array(fc.tuple(fc.nat(4095), fc.nat(255)), { maxLength: 64 }), (writes) => {
+    fc.property(fc.array(fc.tuple(fc.nat(4095), fc.nat(255)), { maxLength: 64, size: "max" }), (writes) => {
       const guest = createGuest();
       let longest = 0;
       const console = createConsole({
@@ -222,7 +222,7 @@ test("input and output in any interleaving arrive whole and in order", () => {
   fc.assert(
     fc.property(
       fc.nat(0xffff_ffff),
-      fc.array(fc.tuple(fc.boolean(), fc.nat(3000)), { maxLength: 20 }),
+      fc.array(fc.tuple(fc.boolean(), fc.nat(3000)), { maxLength: 20, size: "max" }),
       (start, steps) => {
         const guest = createGuest(start);
         const { console, printed } = listen(guest);

@@ -61,32 +61,42 @@ export function expMinusOne(x: bigint): bigint {
   return sum;
 }
 
-const LOG_STEPS = 32n;
-const logTable: (bigint | undefined)[] = [];
+/** A table of `compute(index)` that is filled as it is asked. */
+function table(compute: (index: number) => bigint): (index: number) => bigint {
+  const values: (bigint | undefined)[] = [];
+  return (index) => {
+    const known = values[index];
+    if (known !== undefined) return known;
+    const value = compute(index);
+    values[index] = value;
+    return value;
+  };
+}
+
+/** Arguments are first brought near a multiple of 1/32, where the functions are tabulated. */
+const STEPS = 32n;
+const steps = (index: number): bigint => (BigInt(index) * ONE) / STEPS;
+const logOfStep = table((index) => 2n * oddSeries(((steps(index) - ONE) << SCALE) / (steps(index) + ONE), false));
 
 /** log2 of 1 + x, for x from −½ to 1. */
 export function log2OnePlus(x: bigint): bigint {
   // With c near 1/(1 + x): ln(1 + x) = ln(c(1 + x)) − ln c; near 0 nothing is divided out, to keep all digits.
   const small = x < ONE / 64n && x > -ONE / 64n;
   if (small) return multiply(2n * oddSeries((x << SCALE) / (2n * ONE + x), false), log2e());
-  const inverse = ((ONE * ONE) / (ONE + x)) * LOG_STEPS;
+  const inverse = ((ONE * ONE) / (ONE + x)) * STEPS;
   const index = Number((inverse + ONE / 2n) >> SCALE);
-  const c = (BigInt(index) * ONE) / LOG_STEPS;
-  const logOfC = (logTable[index] ??= 2n * oddSeries(((c - ONE) << SCALE) / (c + ONE), false));
-  const reduced = multiply(c, ONE + x) - ONE;
-  return multiply(2n * oddSeries((reduced << SCALE) / (2n * ONE + reduced), false) - logOfC, log2e());
+  const reduced = multiply(steps(index), ONE + x) - ONE;
+  return multiply(2n * oddSeries((reduced << SCALE) / (2n * ONE + reduced), false) - logOfStep(index), log2e());
 }
 
-const ATAN_STEPS = 32n;
-const atanTable: (bigint | undefined)[] = [];
+const atanOfStep = table((index) => 2n * arcTangentHalved(steps(index)));
 
 /** Arc tangent of x, 0 to 1. */
 export function arcTangent(x: bigint): bigint {
-  const index = Number((x * ATAN_STEPS + ONE / 2n) >> SCALE);
+  const index = Number((x * STEPS + ONE / 2n) >> SCALE);
   if (index === 0) return oddSeries(x, true);
-  const c = (BigInt(index) * ONE) / ATAN_STEPS;
-  const atanOfC = (atanTable[index] ??= 2n * arcTangentHalved(c));
-  return atanOfC + oddSeries(((x - c) << SCALE) / (ONE + multiply(x, c)), true);
+  const c = steps(index);
+  return atanOfStep(index) + oddSeries(((x - c) << SCALE) / (ONE + multiply(x, c)), true);
 }
 
 /** Half of the arc tangent of x, through tan(a/2) = tan a / (1 + √(1 + tan² a)). */

@@ -135,7 +135,7 @@ export const TLB = {
   write: 16384,
   execute: 32768,
   contextBytes: 49152,
-  contexts: 32,
+  contexts: 16,
   /** A tag that matches no page. */
   invalid: 1n,
 } as const;
@@ -151,6 +151,8 @@ export const FRAME = {
   /** Some TLB may hold it. */
   cached: 0x40000,
   readableByAll: 0x80000,
+  /** More than two TLB slots may hold it: only a scan finds them all. */
+  scattered: 0x100000,
 } as const;
 
 /** What the interpreter or a cold handler says to its caller. */
@@ -193,6 +195,8 @@ export const ACCESS = {
 /** Addresses that depend on the size of memory. */
 export interface EngineLayout {
   readonly frameTable: number;
+  /** For each frame two addresses of TLB slots that may hold it, 0 for none: what to look at when it must go. */
+  readonly slotTable: number;
   readonly codeTables: number;
   readonly codeTableCount: number;
   readonly records: number;

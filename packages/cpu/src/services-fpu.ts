@@ -2,6 +2,8 @@ import type { Engine } from "./engine.ts";
 import { FXSAVE_BYTES, loadFxsave, MXCSR_MASK, saveFxsave } from "./fxsave.ts";
 import { ACCESS, STATE } from "./layout.ts";
 import { SERVICE_RESULT, type Service } from "./service.ts";
+import { lastOpcode } from "./services-x87.ts";
+import { XSAVE_SERVICES } from "./services-xsave.ts";
 
 const GENERAL_PROTECTION = 13;
 
@@ -14,10 +16,16 @@ function aligned(engine: Engine, record: number, size: number, access: number): 
   return engine.operand(record, size, access);
 }
 
+/** With REX.W the pointers have 64 bits. */
+function isWide(engine: Engine, record: number): boolean {
+  return engine.decodeRecord(record).operandSize === 8;
+}
+
 const fxsave: Service = (engine, record) => {
   const at = aligned(engine, record, 512, ACCESS.WRITE);
   if (at === 0) return SERVICE_RESULT.FAULT;
-  saveFxsave(engine.memory.bytes, engine.memory.view, at);
+  engine.memory.words[STATE.fop / 4] = lastOpcode(engine);
+  saveFxsave(engine.memory.bytes, engine.memory.view, at, isWide(engine, record));
   engine.commit();
   return SERVICE_RESULT.NEXT;
 };
@@ -25,7 +33,7 @@ const fxsave: Service = (engine, record) => {
 const fxrstor: Service = (engine, record) => {
   const at = aligned(engine, record, FXSAVE_BYTES, ACCESS.READ);
   if (at === 0) return SERVICE_RESULT.FAULT;
-  return loadFxsave(engine.memory.bytes, engine.memory.view, at)
+  return loadFxsave(engine.memory.bytes, engine.memory.view, at, isWide(engine, record))
     ? SERVICE_RESULT.NEXT
     : engine.setFault(GENERAL_PROTECTION, 0);
 };
@@ -39,5 +47,5 @@ const ldmxcsr: Service = (engine, record) => {
   return SERVICE_RESULT.NEXT;
 };
 
-/** State of the FPU and SSE as a whole. */
-export const FPU_SERVICES: Readonly<Record<string, Service>> = { fxsave: fxsave, fxrstor: fxrstor, ldmxcsr: ldmxcsr };
+/** State of the FPU, SSE and AVX as a whole. */
+export const FPU_SERVICES: Readonly<Record<string, Service>> = { fxsave, fxrstor, ldmxcsr, ...XSAVE_SERVICES };

@@ -142,10 +142,11 @@ const fyl2x = binary((unit, x, y) => {
   }
   if (isNegative(x)) return invalid(unit, 1);
   const one = x.significand === 1n << 63n && x.signExponent === 0x3fff;
-  if (isInfinite(x)) return isZero(y) ? invalid(unit, 1) : deliver(unit, 1, INFINITY(negative));
-  const below = magnitudeOf(x) < 0;
-  if (isInfinite(y)) return one ? invalid(unit, 1) : deliver(unit, 1, INFINITY(negative !== below));
+  if ((isInfinite(x) && isZero(y)) || (isInfinite(y) && one)) return invalid(unit, 1);
   if ((isDenormal(x) || isDenormal(y)) && unit.raise(FSW.DE)) return false;
+  if (isInfinite(x)) return deliver(unit, 1, INFINITY(negative));
+  const below = magnitudeOf(x) < 0;
+  if (isInfinite(y)) return deliver(unit, 1, INFINITY(negative !== below));
   if (one || isZero(y)) return deliver(unit, 1, ZERO(one ? negative : negative !== below));
   const { significand } = normalized(x);
   const whole = magnitudeOf(x);

@@ -4,6 +4,7 @@ import { ACCESS, RECORD, STATE } from "./layout.ts";
 import { SERVICE_RESULT, type Service } from "./service.ts";
 import { FPU_SERVICES } from "./services-fpu.ts";
 import { TRANSCENDENTAL_SERVICES } from "./services-transcendental.ts";
+import { X87_SERVICES } from "./services-x87.ts";
 import { EXIT } from "./vcpu.ts";
 
 const { NEXT, JUMP, FAULT, LEAVE, LEAVE_AFTER } = SERVICE_RESULT;
@@ -341,4 +342,5 @@ export const SERVICES: Readonly<Record<string, Service>> = {
   smsw: storeSystemTable,
   ...FPU_SERVICES,
   ...TRANSCENDENTAL_SERVICES,
+  ...X87_SERVICES,
 };

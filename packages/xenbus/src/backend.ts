@@ -4,6 +4,7 @@ import type { XenbusState } from "./state.ts";
 
 /** A device's backend, as its driver writes it: what to offer, how to connect, how to let go. */
 export interface XenbusBackendOptions {
+  /** The way to xenstore, with the rights of the backend's domain. */
   readonly store: XenbusStore;
   /** The backend's nodes: `/local/domain/0/backend/TYPE/DOMID/ID`. */
   readonly path: string;

@@ -13,6 +13,7 @@ export interface XenbusStore extends Pick<XenstoreNodes, "read" | "write"> {
 
 /** Which device, and which end of it. */
 export interface XenbusEndOptions {
+  /** The way to xenstore. */
   readonly store: XenbusStore;
   /** The end's own nodes: `/local/domain/0/backend/vbd/1/51712`, say. */
   readonly path: string;
@@ -29,6 +30,7 @@ export interface XenbusEndOptions {
 
 /** One end of a device: its own state, the other's state, and both ends' nodes. */
 export interface XenbusEnd {
+  /** The end's own nodes. */
   readonly path: string;
   /** The other end's path. */
   readonly otherPath: string;

@@ -4,6 +4,7 @@ import type { XenbusState } from "./state.ts";
 
 /** A device's frontend, as a guest's driver is one. */
 export interface XenbusFrontendOptions {
+  /** The way to xenstore, with the rights of the guest. */
   readonly store: XenbusStore;
   /** The frontend's nodes: `device/TYPE/ID`, relative to the domain's own, or absolute. */
   readonly path: string;

@@ -142,7 +142,7 @@ test("a ring without room for a slot, or of unequal pages, is refused", () => {
 test("any order of steps brings every request to the backend once and its response back, and nobody sleeps on work", () => {
   const step = fc.constantFrom("request", "push", "serve", "answer", "collect");
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 300, size: "max" }), (steps) => {
       const { front, back } = createPair(1, 1000); // 4 slots, so that indices go round often
       let sent = 0;
       const taken: number[] = [];
@@ -177,7 +177,7 @@ test("any order of steps brings every request to the backend once and its respon
 
 test("whatever a frontend writes over the indices, every call ends", () => {
   fc.assert(
-    fc.property(fc.array(fc.tuple(fc.nat(15), fc.nat(255)), { maxLength: 50 }), (writes) => {
+    fc.property(fc.array(fc.tuple(fc.nat(15), fc.nat(255)), { maxLength: 50, size: "max" }), (writes) => {
       const { back, memory } = createPair();
       for (const [at, value] of writes) {
         memory[0]![at] = value;

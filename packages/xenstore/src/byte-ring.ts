@@ -3,9 +3,13 @@ import { byteRingFilled, ringDistance } from "@paravirt/xen-abi";
 
 /** Where one direction of a byte ring lies in its page; offsets in bytes. The size is a power of two. */
 export interface ByteRingPlace {
+  /** Where the bytes begin. */
   readonly data: number;
+  /** How many bytes there are. */
   readonly size: number;
+  /** Where the taking end's 32-bit index is. */
   readonly consumer: number;
+  /** Where the putting end's 32-bit index is. */
   readonly producer: number;
 }
 

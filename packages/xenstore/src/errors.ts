@@ -46,7 +46,9 @@ export type XenstoreErrorCode = XenstoreErrno | "CLOSED";
 
 /** Thrown by the client for an ERROR reply or a connection that ended. Test `error.code`. */
 export class XenstoreError extends Error {
+  /** Always `XenstoreError`. */
   override readonly name = "XenstoreError";
+  /** What went wrong. */
   readonly code: XenstoreErrorCode;
   constructor(code: XenstoreErrorCode, message: string) {
     super(message);

@@ -36,6 +36,7 @@ export {
 export {
   addDevice,
   type DeviceNodes,
+  type DomainImage,
   type DomainNodes,
   populateDomain,
   populateHost,

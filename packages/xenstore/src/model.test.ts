@@ -76,7 +76,7 @@ interface OpenTransaction {
 
 test("every answer is the map's, and a transaction that is committed is as if it had run alone at its end", () => {
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 80, size: "max" }), (steps) => {
       const store = createXenstore();
       store.local.remove("/tool");
       let answer = "";
@@ -146,22 +146,26 @@ test("every answer is the map's, and a transaction that is committed is as if it
 
 test("a transaction that nobody disturbs is always committed", () => {
   fc.assert(
-    fc.property(fc.array(operation, { maxLength: 30 }), fc.array(operation, { maxLength: 30 }), (before, inside) => {
-      const store = createXenstore();
-      const replies: string[] = [];
-      const connection = store.connect(0, (message) => replies.push(latin1Decode(message.body)));
-      const send = (type: number, body: string, transactionId: number): void =>
-        connection.handle({ type, requestId: 1, transactionId, body: latin1Encode(body) });
-      const types = { read: XS.READ, write: XS.WRITE, mkdir: XS.MKDIR, rm: XS.RM, directory: XS.DIRECTORY };
-      const run = (list: Operation[], transactionId: number): void => {
-        for (const { what, path, value } of list)
-          send(types[what], `${path}\0${what === "write" ? value : ""}`, transactionId);
-      };
-      run(before, 0);
-      send(XS.TRANSACTION_START, "\0", 0);
-      run(inside, 1);
-      send(XS.TRANSACTION_END, "T\0", 1);
-      expect(replies.at(-1)).toBe("OK\0");
-    }),
+    fc.property(
+      fc.array(operation, { maxLength: 30, size: "max" }),
+      fc.array(operation, { maxLength: 30, size: "max" }),
+      (before, inside) => {
+        const store = createXenstore();
+        const replies: string[] = [];
+        const connection = store.connect(0, (message) => replies.push(latin1Decode(message.body)));
+        const send = (type: number, body: string, transactionId: number): void =>
+          connection.handle({ type, requestId: 1, transactionId, body: latin1Encode(body) });
+        const types = { read: XS.READ, write: XS.WRITE, mkdir: XS.MKDIR, rm: XS.RM, directory: XS.DIRECTORY };
+        const run = (list: Operation[], transactionId: number): void => {
+          for (const { what, path, value } of list)
+            send(types[what], `${path}\0${what === "write" ? value : ""}`, transactionId);
+        };
+        run(before, 0);
+        send(XS.TRANSACTION_START, "\0", 0);
+        run(inside, 1);
+        send(XS.TRANSACTION_END, "T\0", 1);
+        expect(replies.at(-1)).toBe("OK\0");
+      },
+    ),
   );
 });

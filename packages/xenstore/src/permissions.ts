@@ -2,7 +2,9 @@
 export interface Permission {
   /** Whom the entry is about. */
   readonly domid: number;
+  /** May read value, children and permissions. */
   readonly read: boolean;
+  /** May write the value, make children, and remove the node. */
   readonly write: boolean;
 }
 

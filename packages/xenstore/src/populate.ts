@@ -5,14 +5,27 @@ import { type Permissions, parsePermissions } from "./permissions.ts";
 
 /** One ring that the toolstack made for a domain: its event channel port in the domain, and its frame. */
 export interface RingNodes {
+  /** The event channel port in the domain. */
   readonly port: number;
   /** Machine frame number for a PV domain, as `ring-ref` shows it. */
   readonly frame: number;
 }
 
+/** What a domain was booted from. */
+export interface DomainImage {
+  /** The kernel's path. */
+  readonly kernel: string;
+  /** The initial file system's path. */
+  readonly ramdisk?: string;
+  /** The kernel's command line. */
+  readonly commandLine?: string;
+}
+
 /** What the toolstack writes about a domain. */
 export interface DomainNodes {
+  /** The domain's id. */
   readonly domid: number;
+  /** What `xl list` would show. */
   readonly name: string;
   /** Lower-case text form, `d1f42bd4-b08f-47c7-884a-8ddcfda8f2bc`. */
   readonly uuid: string;
@@ -31,7 +44,7 @@ export interface DomainNodes {
   /** The host's name of the terminal (`console/tty`); empty unless given. */
   readonly tty?: string;
   /** What runs in it, for `/vm/UUID/image`. */
-  readonly image?: { readonly kernel: string; readonly ramdisk?: string; readonly commandLine?: string };
+  readonly image?: DomainImage;
   /** Seconds since 1970 as text, for `/vm/UUID/start_time`; left out unless given. */
   readonly startTime?: string;
   /** Called where the toolstack adds disks and networks: see {@link addDevice}. */
@@ -40,6 +53,7 @@ export interface DomainNodes {
 
 /** One device of a domain: a frontend's nodes in the domain, a backend's in domain 0. */
 export interface DeviceNodes {
+  /** The domain that gets the device. */
   readonly domid: number;
   /** `vbd`, `vif`, … */
   readonly type: string;

@@ -6,6 +6,7 @@ export interface XenstoreQuotas {
   readonly "node-size": number;
   /** Entries in a node's permission list. */
   readonly permissions: number;
+  /** Watches set at once. */
   readonly watches: number;
   /** Transactions open at once. */
   readonly transactions: number;

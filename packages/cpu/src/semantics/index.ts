@@ -7,6 +7,7 @@ import { moveDefinitions } from "./moves.ts";
 import { shiftDefinitions } from "./shifts.ts";
 import { stringDefinitions } from "./strings.ts";
 import { systemDefinitions } from "./system.ts";
+import { simdDefinitions } from "./simd.ts";
 import { vectorDefinitions } from "./vector-interim.ts";
 import { x87Definitions } from "./x87.ts";
 
@@ -22,4 +23,5 @@ export const DEFINITIONS: readonly Definition[] = [
   ...systemDefinitions,
   ...x87Definitions,
   ...vectorDefinitions,
+  ...simdDefinitions,
 ];

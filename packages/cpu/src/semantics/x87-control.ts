@@ -4,10 +4,13 @@ import { ACCESS, STATE } from "../layout.ts";
 import type { Lowering } from "../lowering.ts";
 import {
   begin,
+  CONTROL_ALWAYS,
+  CONTROL_BITS,
   controlWord,
   EXCEPTIONS,
   FSW,
   faultIfPending,
+  INITIAL_CONTROL,
   indexOf,
   physical,
   pop,
@@ -15,11 +18,6 @@ import {
   statusWord,
   TOP_MASK,
 } from "./x87-state.ts";
-
-/** Bits of the control word that exist; bit 6 always reads 1. */
-const CONTROL_BITS = 0x1f3f;
-const CONTROL_ALWAYS = 0x40;
-const INITIAL_CONTROL = 0x37f;
 
 /** Control instructions: they don't change the instruction and data pointers. */
 function control(name: string, shapes: readonly string[], waits: boolean, emit: Definition["emit"]): Definition {

@@ -22,6 +22,16 @@ export const FSW = {
 /** The six exceptions: the same bits mask them in the control word. */
 export const EXCEPTIONS = 0x3f;
 export const TOP_MASK = 0x3800;
+/** Bits of the control word that exist; bit 6 always reads 1. */
+export const CONTROL_BITS = 0x1f3f;
+export const CONTROL_ALWAYS = 0x40;
+export const INITIAL_CONTROL = 0x37f;
+
+/** The status word `fsw` with ES and B as they follow from its flags and the masks of `fcw`. */
+export function summarized(fsw: number, fcw: number): number {
+  const pending = (fsw & EXCEPTIONS & ~fcw) !== 0;
+  return (fsw & ~(FSW.ES | FSW.B)) | (pending ? FSW.ES | FSW.B : 0);
+}
 /** Rounding control, bits 10 and 11 of the control word. */
 export const RC = { NEAREST: 0, DOWN: 1, UP: 2, ZERO: 3 } as const;
 /** Sign and exponent of an infinity or NaN without the sign. */

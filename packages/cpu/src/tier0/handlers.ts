@@ -23,6 +23,8 @@ const pseudo: readonly Definition[] = [
 export class HandlerTable {
   readonly handlers: readonly Handler[];
   readonly hotCount: number;
+  /** Hot handlers that call shared functions, which translated modules can't; known once the interpreter is built. */
+  readonly helperUsers: Set<Handler> = new Set();
   private readonly byKey = new Map<string, Handler>();
 
   constructor() {

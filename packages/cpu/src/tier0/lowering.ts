@@ -98,7 +98,11 @@ abstract class RecordLowering implements Lowering {
     this.ended = false;
   }
 
+  /** Whether the handler called a helper: translated code can't. */
+  usesHelpers = false;
+
   call(helper: Helper): void {
+    this.usesHelpers = true;
     this.e.call(this.helpers.indexOf(helper));
   }
 

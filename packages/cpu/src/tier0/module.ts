@@ -196,6 +196,7 @@ function emitMainLoop(
     const c = new HotLowering(e, helpers, frame);
     handler.definition.emit(c, places(c, handler), handler.shape);
     if (!c.ended) c.next();
+    if (c.usesHelpers) table.helperUsers.add(handler);
     e.release("i32", ...c.owned);
   });
   e.end();

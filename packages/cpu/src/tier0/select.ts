@@ -89,7 +89,7 @@ function hasClass(instruction: Instruction, registerClass: number): boolean {
 
 /** Finds the handler of an instruction, remembering the answer for each row and form. */
 export class Selector {
-  private readonly table: HandlerTable;
+  readonly table: HandlerTable;
   private readonly cache = new Map<number, Map<number, Handler>>();
   readonly undefinedHandler: Handler;
   readonly gotoHandler: Handler;

@@ -35,8 +35,8 @@ export interface Block {
 export type Graph = Map<number, Block>;
 
 /** Decides whether an instruction can be translated: all that the main loop executes by itself can. */
-function translatable(handler: Handler): boolean {
-  return handler.hot > 0;
+function translatable(handler: Handler, selector: Selector): boolean {
+  return handler.hot > 0 && !selector.table.helperUsers.has(handler);
 }
 
 /**
@@ -74,7 +74,7 @@ function decodeAt(page: Uint8Array, offset: number, selector: Selector): RegionI
   const instruction = new Instruction();
   if (decode(page, offset, 4096, 64, instruction) === 0 || instruction.addressSize !== 8) return undefined;
   const handler = selector.select(instruction);
-  return translatable(handler) ? { instruction, handler, offset } : undefined;
+  return translatable(handler, selector) ? { instruction, handler, offset } : undefined;
 }
 
 function inPage(offset: number): boolean {

@@ -1,0 +1,457 @@
+import type { CodeEmitter, SimdName } from "@paravirt/wasm-emit";
+import type { Definition } from "../definition.ts";
+import type { Lowering, Place } from "../lowering.ts";
+import { IOTA, PAIR } from "./simd-integer.ts";
+import {
+  mmxBinary,
+  pushHalf,
+  pushImmediate,
+  pushInteger,
+  pushQuarter,
+  pushZero,
+  shuffled,
+  simd,
+  storeMmx,
+  storeMmxInteger,
+  xmmBinary,
+  xmmUnary,
+} from "./simd-operands.ts";
+
+/** Lanes of `width` bytes from byte `first` on, alternating between destination and source. */
+function interleaved(width: number, first: number): number[] {
+  return Array.from({ length: 16 }, (_, i) => {
+    const lane = Math.floor(i / width);
+    return first + (lane >> 1) * width + (i % width) + (lane & 1) * 16;
+  });
+}
+
+const UNPACK = [
+  ["bw", 1],
+  ["wd", 2],
+  ["dq", 4],
+] as const;
+const unpack: readonly Definition[] = [
+  ...UNPACK.flatMap(([suffix, width]) => [
+    xmmBinary(`punpckl${suffix}`, shuffled(interleaved(width, 0))),
+    xmmBinary(`punpckh${suffix}`, shuffled(interleaved(width, 8))),
+    mmxBinary(`punpckl${suffix}`, shuffled(interleaved(width, 0)), ["qq", "qm4"]),
+    mmxBinary(`punpckh${suffix}`, shuffled(interleaved(width, 4))),
+  ]),
+  xmmBinary("punpcklqdq", shuffled(interleaved(8, 0)), ["xx"]),
+  xmmBinary("punpckhqdq", shuffled(interleaved(8, 8))),
+  xmmBinary("unpcklps", shuffled(interleaved(4, 0))),
+  xmmBinary("unpckhps", shuffled(interleaved(4, 8))),
+  xmmBinary("unpcklpd", shuffled(interleaved(8, 0))),
+  xmmBinary("unpckhpd", shuffled(interleaved(8, 8))),
+];
+
+const duplicates: readonly Definition[] = [
+  ...(
+    [
+      ["movsldup", 0],
+      ["movshdup", 4],
+    ] as const
+  ).map(([name, first]) =>
+    xmmUnary(name, (e, a) => {
+      a();
+      a();
+      e.shuffle(Array.from({ length: 16 }, (_, i) => (i & 8) + first + (i & 3)));
+    }),
+  ),
+  simd("movddup", ["xx", "xm8"], "wr", (c, [d, s]) =>
+    d!.storeVector(() => {
+      pushInteger(c.e, s!);
+      c.e.simd("i64x2_splat");
+    }),
+  ),
+];
+
+/** Pushes the address of lane `(immediate >> shift) & mask` of `place`, lanes `1 << log` bytes wide. */
+function pushLaneAddress(c: Lowering, place: Place, shift: number, mask: number, log: number): void {
+  place.address();
+  pushImmediate(c, shift, mask);
+  c.e.i32(log).op("i32_shl").op("i32_add");
+}
+
+/** Lanes chosen by the immediate. They are read one by one: where it is a constant, so are the addresses. */
+const chosen: readonly Definition[] = [
+  simd(
+    "pshufd",
+    ["xxi", "xm16i"],
+    "wr",
+    (c, [d, s]) =>
+      d!.storeVector(() => {
+        for (let i = 0; i < 4; i++) {
+          pushLaneAddress(c, s!, 2 * i, 3, 2);
+          c.e.mem("i32_load");
+          if (i === 0) c.e.simd("i32x4_splat");
+          else c.e.lane("i32x4_replace_lane", i);
+        }
+      }),
+    { hot: ["xxi"] },
+  ),
+  simd("shufps", ["xxi", "xm16i"], "br", (c, [d, s]) =>
+    d!.storeVector(() => {
+      for (let i = 0; i < 4; i++) {
+        pushLaneAddress(c, i < 2 ? d! : s!, 2 * i, 3, 2);
+        c.e.mem("i32_load");
+        if (i === 0) c.e.simd("i32x4_splat");
+        else c.e.lane("i32x4_replace_lane", i);
+      }
+    }),
+  ),
+  simd("shufpd", ["xxi", "xm16i"], "br", (c, [d, s]) =>
+    d!.storeVector(() => {
+      pushLaneAddress(c, d!, 0, 1, 3);
+      c.e.mem("i64_load").simd("i64x2_splat");
+      pushLaneAddress(c, s!, 1, 1, 3);
+      c.e.mem("i64_load").lane("i64x2_replace_lane", 1);
+    }),
+  ),
+  ...(
+    [
+      ["pshuflw", 0],
+      ["pshufhw", 4],
+    ] as const
+  ).map(([name, first]) =>
+    simd(name, ["xxi", "xm16i"], "wr", (c, [d, s]) =>
+      d!.storeVector(() => {
+        s!.vector();
+        for (let i = 0; i < 4; i++) {
+          pushLaneAddress(c, s!, 2 * i, 3, 1);
+          c.e.mem("i32_load16_u", first * 2).lane("i16x8_replace_lane", first + i);
+        }
+      }),
+    ),
+  ),
+  simd(
+    "pshufw",
+    ["qqi", "qm8i"],
+    "wr",
+    (c, [d, s]) =>
+      storeMmx(c.e, d!, () => {
+        pushZero(c.e);
+        for (let i = 0; i < 4; i++) {
+          pushLaneAddress(c, s!, 2 * i, 3, 1);
+          c.e.mem("i32_load16_u").lane("i16x8_replace_lane", i);
+        }
+      }),
+    { mmx: true },
+  ),
+];
+
+const byteMask = (value: number) => IOTA.map(() => value);
+const shuffleBytes: readonly Definition[] = [
+  xmmBinary("pshufb", (e, a, b) => {
+    a();
+    b();
+    e.v128(byteMask(0x8f)).simd("v128_and").simd("i8x16_swizzle");
+  }),
+  mmxBinary("pshufb", (e, a, b) => {
+    a();
+    b();
+    e.v128(byteMask(0x87)).simd("v128_and").simd("i8x16_swizzle");
+  }),
+];
+
+/** Pushes byte numbers that go up from the immediate; past 255 they stay there. */
+function pushRising(c: Lowering): void {
+  c.e.v128(IOTA);
+  pushImmediate(c);
+  c.e.simd("i8x16_splat").simd("i8x16_add_sat_u");
+}
+
+const align: readonly Definition[] = [
+  simd("palignr", ["xxi", "xm16i"], "br", (c, [d, s]) =>
+    d!.storeVector(() => {
+      s!.vector();
+      pushRising(c);
+      c.e.simd("i8x16_swizzle");
+      d!.vector();
+      pushRising(c);
+      // Numbers below 16 wrap to more than any lane's: those bytes are the source's.
+      c.e.v128(byteMask(16)).simd("i8x16_sub").simd("i8x16_swizzle").simd("v128_or");
+    }),
+  ),
+  simd(
+    "palignr",
+    ["qqi", "qm8i"],
+    "br",
+    (c, [d, s]) =>
+      storeMmx(c.e, d!, () => {
+        pushHalf(c.e, s!);
+        pushHalf(c.e, d!);
+        c.e.shuffle(PAIR);
+        pushRising(c);
+        c.e.simd("i8x16_swizzle");
+      }),
+    { mmx: true },
+  ),
+  simd("psrldq", ["xi"], "b", (c, [d]) =>
+    d!.storeVector(() => {
+      d!.vector();
+      pushRising(c);
+      c.e.simd("i8x16_swizzle");
+    }),
+  ),
+  simd("pslldq", ["xi"], "b", (c, [d]) =>
+    d!.storeVector(() => {
+      d!.vector();
+      // Below the count the numbers wrap to more than any lane's.
+      c.e.v128(IOTA);
+      c.e.i32(16);
+      pushImmediate(c);
+      pushImmediate(c);
+      c.e.i32(16).op("i32_gt_u").op("select");
+      c.e.simd("i8x16_splat").simd("i8x16_sub").simd("i8x16_swizzle");
+    }),
+  ),
+];
+
+/** Shifts of every lane by one count: an immediate, or the low 64 bits of the source. */
+function shift(name: string, lanes: string, bits: number, op: "shl" | "shr_u" | "shr_s"): Definition[] {
+  const value = (c: Lowering, source: Place, immediate: boolean, push: () => void) => {
+    const { e } = c;
+    const count = e.temporary("i64");
+    if (immediate) {
+      pushImmediate(c);
+      e.op("i64_extend_i32_u");
+    } else pushInteger(e, source);
+    e.set(count);
+    push();
+    e.get(count).i64(bits - 1).get(count).i64(bits).op("i64_lt_u").op("select").op("i32_wrap_i64");
+    e.simd(`${lanes}_${op}` as SimdName);
+    if (op !== "shr_s") {
+      // WebAssembly takes counts modulo the width; x86 shifts everything out.
+      e.i32(0).get(count).i64(bits).op("i64_lt_u").op("i32_sub").simd("i32x4_splat").simd("v128_and");
+    }
+    e.release("i64", count);
+  };
+  return [
+    simd(name, ["xi", "xx", "xm16"], "br", (c, [d, s], { letters }) =>
+      d!.storeVector(() => value(c, s!, letters[1] === "i", () => d!.vector())),
+    ),
+    simd(
+      name,
+      ["qi", "qq", "qm8"],
+      "br",
+      (c, [d, s], { letters }) =>
+        storeMmx(c.e, d!, () => value(c, s!, letters[1] === "i", () => pushHalf(c.e, d!))),
+      { mmx: true },
+    ),
+  ];
+}
+
+const shifts: readonly Definition[] = (
+  [
+    ["w", "i16x8", 16],
+    ["d", "i32x4", 32],
+    ["q", "i64x2", 64],
+  ] as const
+).flatMap(([suffix, lanes, bits]) => [
+  ...shift(`psll${suffix}`, lanes, bits, "shl"),
+  ...shift(`psrl${suffix}`, lanes, bits, "shr_u"),
+  ...(bits === 64 ? [] : shift(`psra${suffix}`, lanes, bits, "shr_s")),
+]);
+
+/** Lane moves between vector registers and general registers or memory. */
+const single: readonly Definition[] = [
+  ...(["pinsrw", "pinsrb"] as const).map((name) => {
+    const size = name === "pinsrw" ? 2 : 1;
+    return simd(name, [`xr4i`, `xr${size}i`, `xm${size}i`], "br", (c, [d, s]) => {
+      pushLaneAddress(c, d!, 0, 16 / size - 1, size - 1);
+      s!.unsigned(size);
+      c.e.mem(size === 2 ? "i64_store16" : "i64_store8");
+    });
+  }),
+  ...([4, 8] as const).map((size) =>
+    simd("pinsrd", [`xr${size}i`, `xm${size}i`], "br", (c, [d, s]) => {
+      pushLaneAddress(c, d!, 0, 16 / size - 1, size === 4 ? 2 : 3);
+      s!.unsigned(size);
+      c.e.mem(size === 4 ? "i64_store32" : "i64_store");
+    }),
+  ),
+  simd(
+    "pinsrw",
+    ["qr4i", "qr2i", "qm2i"],
+    "br",
+    (c, [d, s]) => {
+      const word = c.e.temporary("i64");
+      s!.unsigned(2);
+      c.e.set(word);
+      pushLaneAddress(c, d!, 0, 3, 1);
+      c.e.get(word).mem("i64_store16");
+      storeMmxInteger(c.e, d!, () => pushInteger(c.e, d!));
+      c.e.release("i64", word);
+    },
+    { mmx: true },
+  ),
+  ...([1, 2, 4, 8] as const).flatMap((size) => {
+    const name = size === 1 ? "pextrb" : size === 2 ? "pextrw" : "pextrd";
+    const log = Math.log2(size);
+    const load = ({ 1: "i64_load8_u", 2: "i64_load16_u", 4: "i64_load32_u", 8: "i64_load" } as const)[size];
+    const value = (c: Lowering, s: Place) => {
+      pushLaneAddress(c, s, 0, 16 / size - 1, log);
+      c.e.mem(load);
+    };
+    const registers = size < 4 ? ["r4xi", "r8xi", `r${size}xi`] : [`r${size}xi`];
+    return [
+      simd(name, registers, "wr", (c, [d, s]) => d!.store(8, () => value(c, s!))),
+      simd(name, [`m${size}xi`], "wr", (c, [d, s]) => d!.store(size, () => value(c, s!))),
+    ];
+  }),
+  simd(
+    "pextrw",
+    ["r4qi", "r8qi"],
+    "wr",
+    (c, [d, s]) =>
+      d!.store(8, () => {
+        pushLaneAddress(c, s!, 0, 3, 1);
+        c.e.mem("i64_load16_u");
+      }),
+    { mmx: true },
+  ),
+  simd("extractps", ["r4xi", "r8xi", "m4xi"], "wr", (c, [d, s], { memory }) =>
+    d!.store(memory === 0 ? 4 : 8, () => {
+      pushLaneAddress(c, s!, 0, 3, 2);
+      c.e.mem("i64_load32_u");
+    }),
+  ),
+];
+
+const lanesOf = (width: number, values: readonly number[]) =>
+  Array.from({ length: 16 }, (_, i) => (i % width === 0 ? (values[i / width] ?? 0) : 0));
+const BITS = [1, 2, 4, 8, 16, 32, 64, 128];
+/** Pushes all ones in the lanes whose bit is set in the immediate. */
+function pushLaneMask(c: Lowering, lanes: "i16x8" | "i32x4" | "i64x2", width: number): void {
+  pushImmediate(c);
+  if (lanes === "i64x2") c.e.op("i64_extend_i32_u");
+  c.e.simd(`${lanes}_splat`).v128(lanesOf(width, BITS)).simd("v128_and");
+  pushZero(c.e);
+  c.e.simd(`${lanes}_ne`);
+}
+
+const insertps = simd("insertps", ["xxi", "xm4i"], "br", (c, [d, s], { memory }) =>
+  d!.storeVector(() => {
+    if (memory < 0) {
+      pushLaneAddress(c, s!, 6, 3, 2);
+      c.e.mem("i32_load");
+    } else {
+      s!.address();
+      c.e.mem("i32_load");
+    }
+    c.e.simd("i32x4_splat");
+    d!.vector();
+    pushImmediate(c, 4, 3);
+    c.e.simd("i32x4_splat").v128(lanesOf(4, [0, 1, 2, 3])).simd("i32x4_eq").simd("v128_bitselect");
+    pushLaneMask(c, "i32x4", 4);
+    c.e.simd("v128_andnot");
+  }),
+);
+
+const blends: readonly Definition[] = [
+  ...(
+    [
+      ["pblendw", "i16x8", 2],
+      ["blendps", "i32x4", 4],
+      ["blendpd", "i64x2", 8],
+    ] as const
+  ).map(([name, lanes, width]) =>
+    simd(name, ["xxi", "xm16i"], "br", (c, [d, s]) =>
+      d!.storeVector(() => {
+        s!.vector();
+        d!.vector();
+        pushLaneMask(c, lanes, width);
+        c.e.simd("v128_bitselect");
+      }),
+    ),
+  ),
+  ...(
+    [
+      ["pblendvb", "i8x16", 7],
+      ["blendvps", "i32x4", 31],
+      ["blendvpd", "i64x2", 63],
+    ] as const
+  ).map(([name, lanes, sign]) =>
+    simd(name, ["xxx", "xm16x"], "brr", (c, [d, s, mask]) =>
+      d!.storeVector(() => {
+        s!.vector();
+        d!.vector();
+        mask!.vector();
+        c.e.i32(sign).simd(`${lanes}_shr_s`).simd("v128_bitselect");
+      }),
+    ),
+  ),
+];
+
+type Extension = readonly SimdName[];
+const step = (from: number, signed: boolean): SimdName => {
+  const suffix = signed ? "s" : "u";
+  return (
+    from === 1
+      ? `i16x8_extend_low_i8x16_${suffix}`
+      : from === 2
+        ? `i32x4_extend_low_i16x8_${suffix}`
+        : `i64x2_extend_low_i32x4_${suffix}`
+  ) as SimdName;
+};
+/** PMOVSX and PMOVZX: the lowest lanes of the source, widened. */
+function extension(letter: "s" | "z", from: "b" | "w" | "d", to: "w" | "d" | "q"): Definition {
+  const widths = { b: 1, w: 2, d: 4, q: 8 };
+  const steps: Extension = [1, 2, 4]
+    .filter((width) => width >= widths[from] && width < widths[to])
+    .map((width) => step(width, letter === "s"));
+  const size = (16 * widths[from]) / widths[to];
+  return simd(`pmov${letter}x${from}${to}`, ["xx", `xm${size}`], "wr", (c, [d, s]) =>
+    d!.storeVector(() => {
+      pushLow(c.e, s!, size);
+      for (const name of steps) c.e.simd(name);
+    }),
+  );
+}
+function pushLow(e: CodeEmitter, place: Place, size: number): void {
+  if (size === 8) pushHalf(e, place);
+  else if (size === 4) pushQuarter(e, place);
+  else {
+    place.address();
+    e.simdMem("v128_load16_splat");
+  }
+}
+const extensions: readonly Definition[] = (["s", "z"] as const).flatMap((letter) => [
+  extension(letter, "b", "w"),
+  extension(letter, "b", "d"),
+  extension(letter, "b", "q"),
+  extension(letter, "w", "d"),
+  extension(letter, "w", "q"),
+  extension(letter, "d", "q"),
+]);
+
+const ZERO_FLAG = 6;
+/** ZF: source and destination have no bit in common; CF: the source has none that the destination lacks. */
+const ptest = simd("ptest", ["xx", "xm16"], "rr", (c, [d, s]) => {
+  const { e } = c;
+  const image = e.temporary("i64");
+  s!.vector();
+  d!.vector();
+  e.simd("v128_and").simd("v128_any_true").op("i32_eqz").i32(ZERO_FLAG).op("i32_shl");
+  s!.vector();
+  d!.vector();
+  e.simd("v128_andnot").simd("v128_any_true").op("i32_eqz").op("i32_or").op("i64_extend_i32_u").set(image);
+  c.flags.load(image);
+  e.release("i64", image);
+});
+
+/** Shuffles, shifts, lane moves, blends and widening. */
+export const simdShuffleDefinitions: readonly Definition[] = [
+  ...unpack,
+  ...duplicates,
+  ...chosen,
+  ...shuffleBytes,
+  ...align,
+  ...shifts,
+  ...single,
+  insertps,
+  ...blends,
+  ...extensions,
+  ptest,
+];

@@ -1,0 +1,331 @@
+/**
+ * IEEE 754 arithmetic on bit patterns, as SSE does it: every rounding mode, denormals-are-zeros, flush-to-zero and the six
+ * exceptions (SDM 1, 11.5). Exact and slow: compiled code takes the ordinary cases by itself.
+ */
+
+/** A binary format. */
+export interface Format {
+  readonly bits: number;
+  /** Bits of the fraction field. */
+  readonly fraction: number;
+  readonly bias: number;
+}
+export const SINGLE: Format = { bits: 32, fraction: 23, bias: 127 };
+export const DOUBLE: Format = { bits: 64, fraction: 52, bias: 1023 };
+
+/** Exception flags of MXCSR. */
+export const FLAG = { IE: 1, DE: 2, ZE: 4, OE: 8, UE: 16, PE: 32 } as const;
+/** Rounding control of MXCSR. */
+export const ROUND = { NEAREST: 0, DOWN: 1, UP: 2, ZERO: 3 } as const;
+const DAZ = 0x40;
+const FTZ = 0x8000;
+const MASKS = 0x1f80;
+
+/** The modes of one instruction and the exceptions that it raised. */
+export class FloatContext {
+  readonly mxcsr: number;
+  flags = 0;
+  constructor(mxcsr: number) {
+    this.mxcsr = mxcsr;
+  }
+  get rounding(): number {
+    return (this.mxcsr >> 13) & 3;
+  }
+  get denormalsAreZeros(): boolean {
+    return (this.mxcsr & DAZ) !== 0;
+  }
+  isMasked(flag: number): boolean {
+    return ((this.mxcsr & MASKS) >> 7) & flag ? true : false;
+  }
+  get flushToZero(): boolean {
+    return (this.mxcsr & FTZ) !== 0;
+  }
+}
+
+/** A number taken apart: its value is `mantissa * 2 ** exponent`. */
+export interface Unpacked {
+  readonly kind: "nan" | "infinity" | "number";
+  readonly negative: boolean;
+  readonly mantissa: bigint;
+  readonly exponent: number;
+  readonly signalling: boolean;
+  readonly denormal: boolean;
+}
+
+const fractionMask = (format: Format) => (1n << BigInt(format.fraction)) - 1n;
+const infinityBits = (format: Format) => ((1n << BigInt(format.bits - 1 - format.fraction)) - 1n) << BigInt(format.fraction);
+const signBit = (format: Format, negative: boolean) => (negative ? 1n << BigInt(format.bits - 1) : 0n);
+const quietBit = (format: Format) => 1n << BigInt(format.fraction - 1);
+
+/** Positive or negative zero. */
+export function zero(format: Format, negative: boolean): bigint {
+  return signBit(format, negative);
+}
+export function infinity(format: Format, negative: boolean): bigint {
+  return signBit(format, negative) | infinityBits(format);
+}
+/** What invalid operations answer: the negative quiet NaN without a payload. */
+export function defaultNan(format: Format): bigint {
+  return signBit(format, true) | infinityBits(format) | quietBit(format);
+}
+export function quiet(format: Format, bits: bigint): bigint {
+  return bits | quietBit(format);
+}
+
+/** Takes `bits` apart; a denormal is a zero where MXCSR says so. */
+export function unpack(context: FloatContext, format: Format, bits: bigint): Unpacked {
+  const negative = bits >> BigInt(format.bits - 1) !== 0n;
+  const field = Number((bits >> BigInt(format.fraction)) & ((1n << BigInt(format.bits - 1 - format.fraction)) - 1n));
+  const fraction = bits & fractionMask(format);
+  const base = { negative, signalling: false, denormal: false, mantissa: 0n, exponent: 0 };
+  if (field === format.bias * 2 + 1) {
+    if (fraction === 0n) return { ...base, kind: "infinity" };
+    return { ...base, kind: "nan", signalling: (fraction & quietBit(format)) === 0n };
+  }
+  const least = 1 - format.bias - format.fraction;
+  if (field > 0)
+    return { ...base, kind: "number", mantissa: fraction | (1n << BigInt(format.fraction)), exponent: least + field - 1 };
+  if (fraction === 0n || context.denormalsAreZeros) return { ...base, kind: "number" };
+  return { ...base, kind: "number", denormal: true, mantissa: fraction, exponent: least };
+}
+
+const lengthOf = (value: bigint) => (value === 0n ? 0 : value.toString(2).length);
+
+/** `mantissa / 2 ** shift` rounded to an integer. */
+function shiftRounded(mantissa: bigint, shift: number, negative: boolean, rounding: number): { value: bigint; exact: boolean } {
+  if (shift <= 0) return { value: mantissa << BigInt(-shift), exact: true };
+  const value = mantissa >> BigInt(shift);
+  const rest = mantissa - (value << BigInt(shift));
+  if (rest === 0n) return { value, exact: true };
+  const half = 1n << BigInt(shift - 1);
+  const up =
+    rounding === ROUND.NEAREST
+      ? rest > half || (rest === half && (value & 1n) === 1n)
+      : rounding === (negative ? ROUND.DOWN : ROUND.UP);
+  return { value: up ? value + 1n : value, exact: false };
+}
+
+/** Rounds `mantissa * 2 ** exponent` to the format. The lowest bit of a long mantissa may stand for all that follow it. */
+export function round(context: FloatContext, format: Format, negative: boolean, mantissa: bigint, exponent: number): bigint {
+  if (mantissa === 0n) return zero(format, negative);
+  const { rounding } = context;
+  const precision = format.fraction + 1;
+  const least = 1 - format.bias;
+  const shift = lengthOf(mantissa) - precision;
+  const free = shiftRounded(mantissa, shift, negative, rounding);
+  const top = exponent + shift + lengthOf(free.value) - 1;
+  if (top < least) {
+    // Tiny after rounding as if the exponent had no end.
+    if (!context.isMasked(FLAG.UE)) {
+      context.flags |= FLAG.UE | (free.exact ? 0 : FLAG.PE);
+      return zero(format, negative);
+    }
+    if (context.flushToZero) {
+      context.flags |= FLAG.UE | FLAG.PE;
+      return zero(format, negative);
+    }
+    const bound = shiftRounded(mantissa, least - format.fraction - exponent, negative, rounding);
+    if (!bound.exact) context.flags |= FLAG.UE | FLAG.PE;
+    return signBit(format, negative) | bound.value;
+  }
+  if (top > format.bias) {
+    context.flags |= FLAG.OE;
+    if (context.isMasked(FLAG.OE) || !free.exact) context.flags |= FLAG.PE;
+    const away = rounding === ROUND.NEAREST || rounding === (negative ? ROUND.DOWN : ROUND.UP);
+    return away ? infinity(format, negative) : infinity(format, negative) - 1n;
+  }
+  if (!free.exact) context.flags |= FLAG.PE;
+  const aligned = lengthOf(free.value) > precision ? free.value >> 1n : free.value;
+  return signBit(format, negative) | (BigInt(top + format.bias) << BigInt(format.fraction)) | (aligned & fractionMask(format));
+}
+
+/** The NaN that an operation on these operands answers: the first one's, else the second's; `undefined` without any. */
+function nanOf(context: FloatContext, format: Format, a: bigint, x: Unpacked, b: bigint, y: Unpacked): bigint | undefined {
+  if (x.signalling || y.signalling) context.flags |= FLAG.IE;
+  if (x.kind === "nan") return quiet(format, a);
+  return y.kind === "nan" ? quiet(format, b) : undefined;
+}
+
+function invalid(context: FloatContext, format: Format): bigint {
+  context.flags |= FLAG.IE;
+  return defaultNan(format);
+}
+
+function noteDenormals(context: FloatContext, ...operands: Unpacked[]): void {
+  if (operands.some((operand) => operand.denormal)) context.flags |= FLAG.DE;
+}
+
+/** `a + b`, or `a - b`. */
+export function add(context: FloatContext, format: Format, a: bigint, b: bigint, subtract: boolean = false): bigint {
+  const x = unpack(context, format, a);
+  const y = unpack(context, format, b);
+  const nan = nanOf(context, format, a, x, b, y);
+  if (nan !== undefined) return nan;
+  const negativeY = y.negative !== subtract;
+  if (x.kind === "infinity" && y.kind === "infinity" && x.negative !== negativeY) return invalid(context, format);
+  noteDenormals(context, x, y);
+  if (x.kind === "infinity") return infinity(format, x.negative);
+  if (y.kind === "infinity") return infinity(format, negativeY);
+  const exponent = Math.min(
+    x.mantissa === 0n ? y.exponent : x.exponent,
+    y.mantissa === 0n ? x.exponent : y.exponent,
+  );
+  const scaled = (value: Unpacked, negative: boolean) => {
+    if (value.mantissa === 0n) return 0n;
+    const magnitude = value.mantissa << BigInt(value.exponent - exponent);
+    return negative ? -magnitude : magnitude;
+  };
+  const sum = scaled(x, x.negative) + scaled(y, negativeY);
+  if (sum === 0n) {
+    const bothZero = x.mantissa === 0n && y.mantissa === 0n && x.negative === negativeY;
+    return zero(format, bothZero ? x.negative : context.rounding === ROUND.DOWN);
+  }
+  return round(context, format, sum < 0n, sum < 0n ? -sum : sum, exponent);
+}
+
+export function multiply(context: FloatContext, format: Format, a: bigint, b: bigint): bigint {
+  const x = unpack(context, format, a);
+  const y = unpack(context, format, b);
+  const nan = nanOf(context, format, a, x, b, y);
+  if (nan !== undefined) return nan;
+  const negative = x.negative !== y.negative;
+  const isZero = (value: Unpacked) => value.kind === "number" && value.mantissa === 0n;
+  if ((x.kind === "infinity" && isZero(y)) || (y.kind === "infinity" && isZero(x))) return invalid(context, format);
+  noteDenormals(context, x, y);
+  if (x.kind === "infinity" || y.kind === "infinity") return infinity(format, negative);
+  return round(context, format, negative, x.mantissa * y.mantissa, x.exponent + y.exponent);
+}
+
+export function divide(context: FloatContext, format: Format, a: bigint, b: bigint): bigint {
+  const x = unpack(context, format, a);
+  const y = unpack(context, format, b);
+  const nan = nanOf(context, format, a, x, b, y);
+  if (nan !== undefined) return nan;
+  const negative = x.negative !== y.negative;
+  if (x.kind === y.kind && (x.kind === "infinity" || (x.mantissa === 0n && y.mantissa === 0n)))
+    return invalid(context, format);
+  if (x.kind === "number" && y.kind === "number" && y.mantissa === 0n) {
+    context.flags |= FLAG.ZE;
+    return infinity(format, negative);
+  }
+  noteDenormals(context, x, y);
+  if (x.kind === "infinity") return infinity(format, negative);
+  if (y.kind === "infinity") return zero(format, negative);
+  const shift = Math.max(0, format.fraction + 4 + lengthOf(y.mantissa) - lengthOf(x.mantissa));
+  const dividend = x.mantissa << BigInt(shift);
+  const quotient = dividend / y.mantissa;
+  const sticky = quotient * y.mantissa === dividend ? 0n : 1n;
+  return round(context, format, negative, (quotient << 1n) | sticky, x.exponent - y.exponent - shift - 1);
+}
+
+function integerRoot(value: bigint): bigint {
+  let root = 1n << BigInt((lengthOf(value) + 1) >> 1);
+  for (;;) {
+    const next = (root + value / root) >> 1n;
+    if (next >= root) return root;
+    root = next;
+  }
+}
+
+export function squareRoot(context: FloatContext, format: Format, a: bigint): bigint {
+  const x = unpack(context, format, a);
+  const nan = nanOf(context, format, a, x, a, x);
+  if (nan !== undefined) return nan;
+  if (x.kind === "number" && x.mantissa === 0n) return zero(format, x.negative);
+  if (x.negative) return invalid(context, format);
+  if (x.kind === "infinity") return a;
+  noteDenormals(context, x);
+  let shift = Math.max(0, 2 * (format.fraction + 4) - lengthOf(x.mantissa));
+  if ((x.exponent - shift) & 1) shift++;
+  const square = x.mantissa << BigInt(shift);
+  const root = integerRoot(square);
+  const sticky = root * root === square ? 0n : 1n;
+  return round(context, format, false, (root << 1n) | sticky, (x.exponent - shift) / 2 - 1);
+}
+
+/** How two numbers compare. */
+export const ORDER = { LESS: 0, EQUAL: 1, GREATER: 2, UNORDERED: 3 } as const;
+
+/** Compares; `quietNans` says whether a quiet NaN is no invalid operation. */
+export function compare(context: FloatContext, format: Format, a: bigint, b: bigint, quietNans: boolean): number {
+  const x = unpack(context, format, a);
+  const y = unpack(context, format, b);
+  if (x.kind === "nan" || y.kind === "nan") {
+    if (!quietNans || x.signalling || y.signalling) context.flags |= FLAG.IE;
+    return ORDER.UNORDERED;
+  }
+  noteDenormals(context, x, y);
+  // Patterns of one sign are ordered as integers are; denormals may count as zeros.
+  const key = (value: Unpacked, bits: bigint) => {
+    if (value.kind === "number" && value.mantissa === 0n) return 0n;
+    const magnitude = bits & ~signBit(format, true);
+    return value.negative ? -magnitude : magnitude;
+  };
+  const left = key(x, a);
+  const right = key(y, b);
+  return left < right ? ORDER.LESS : left > right ? ORDER.GREATER : ORDER.EQUAL;
+}
+
+/** MINSx and MAXSx: the second operand unless the first is truly less (greater). */
+export function minimum(context: FloatContext, format: Format, a: bigint, b: bigint, wanted: number): bigint {
+  const order = compare(context, format, a, b, false);
+  const chosen = order === wanted ? a : b;
+  const value = unpack(context, format, chosen);
+  return value.kind === "number" && value.mantissa === 0n ? zero(format, value.negative) : chosen;
+}
+
+/** From an integer. */
+export function fromInteger(context: FloatContext, format: Format, value: bigint): bigint {
+  return round(context, format, value < 0n, value < 0n ? -value : value, 0);
+}
+
+/** To a signed integer of `bits` bits, given without sign; the most negative one where there is none. */
+export function toInteger(context: FloatContext, format: Format, a: bigint, bits: number, rounding: number): bigint {
+  const x = unpack(context, format, a);
+  if (x.kind === "number" && x.exponent <= 64) {
+    const { value, exact } = shiftRounded(x.mantissa, -x.exponent, x.negative, rounding);
+    const signed = x.negative ? -value : value;
+    if (BigInt.asIntN(bits, signed) === signed) {
+      if (!exact) context.flags |= FLAG.PE;
+      return BigInt.asUintN(bits, signed);
+    }
+  }
+  context.flags |= FLAG.IE;
+  return 1n << BigInt(bits - 1);
+}
+
+/** From one format to the other. */
+export function convert(context: FloatContext, from: Format, to: Format, a: bigint): bigint {
+  const x = unpack(context, from, a);
+  if (x.kind === "nan") {
+    if (x.signalling) context.flags |= FLAG.IE;
+    const payload = a & fractionMask(from);
+    const shift = BigInt(Math.abs(to.fraction - from.fraction));
+    const moved = to.fraction > from.fraction ? payload << shift : payload >> shift;
+    return quiet(to, infinity(to, x.negative) | moved);
+  }
+  if (x.kind === "infinity") return infinity(to, x.negative);
+  noteDenormals(context, x);
+  return round(context, to, x.negative, x.mantissa, x.exponent);
+}
+
+/** To an integral value of the same format. */
+export function roundToIntegral(
+  context: FloatContext,
+  format: Format,
+  a: bigint,
+  rounding: number,
+  suppressInexact: boolean,
+): bigint {
+  const x = unpack(context, format, a);
+  if (x.kind === "nan") {
+    if (x.signalling) context.flags |= FLAG.IE;
+    return quiet(format, a);
+  }
+  if (x.kind === "infinity") return a;
+  if (x.exponent >= 0 && x.mantissa !== 0n) return a;
+  const { value, exact } = shiftRounded(x.mantissa, -x.exponent, x.negative, rounding);
+  if (!exact && !suppressInexact) context.flags |= FLAG.PE;
+  // An integer below 2 ** precision is exact: nothing is raised again.
+  return round(new FloatContext(context.mxcsr | MASKS), format, x.negative, value, 0);
+}
