@@ -100,6 +100,7 @@ export class Engine implements PublicEngine {
     });
     memory.words[ENGINE.frames / 4] = memory.frames;
     memory.words[ENGINE.frameTable / 4] = layout.frameTable;
+    memory.words[ENGINE.slotTable / 4] = layout.slotTable;
     memory.quads[ENGINE.overlayPage / 8] = 1n;
   }
 

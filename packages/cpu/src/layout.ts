@@ -78,6 +78,7 @@ export const ENGINE = {
   /** Machine frames in all, and where the frame table starts. */
   frames: 0x1458,
   frameTable: 0x145c,
+  slotTable: 0x147c,
   /** One page replaced for a single step: its linear address (1 = none) and the machine address instead. */
   overlayPage: 0x1460,
   overlayAddress: 0x1468,
@@ -214,12 +215,22 @@ export function engineLayout(domainBytes: number): EngineLayout {
   const recordBytes = 64 << 20;
   const frameTable = TLB.start + TLB.contextBytes * TLB.contexts;
   const fixed = codeTableCount * CODE_TABLE_BYTES + recordBytes;
-  // One frame-table word for each frame, its own included: solve by over-estimating a little.
-  const frames = Math.ceil((frameTable + fixed + domainBytes) / 4096) + Math.ceil(domainBytes / 4096 / 1024) + 300;
-  const codeTables = (frameTable + frames * 4 + 4095) & ~4095;
+  // The frame tables have twelve bytes for each frame, the engine's own included: over-estimate those a little.
+  const frames = Math.ceil((frameTable + fixed + domainBytes) / 4096) + Math.ceil((domainBytes / 4096) * (12 / 4096)) + 400;
+  const slotTable = (frameTable + frames * 4 + 15) & ~15;
+  const codeTables = (slotTable + frames * 8 + 4095) & ~4095;
   const records = codeTables + codeTableCount * CODE_TABLE_BYTES;
   const recordsEnd = records + recordBytes;
   const firstFrame = Math.ceil(recordsEnd / 4096);
   const all = firstFrame + Math.ceil(domainBytes / 4096);
-  return { frameTable, codeTables, codeTableCount, records, recordsEnd, firstFrame, frames: Math.ceil(all / 16) * 16 };
+  return {
+    frameTable,
+    slotTable,
+    codeTables,
+    codeTableCount,
+    records,
+    recordsEnd,
+    firstFrame,
+    frames: Math.ceil(all / 16) * 16,
+  };
 }

@@ -73,18 +73,30 @@ export class SoftTlb implements TlbPort, FrameGuard {
       words[at + 1] = high;
       words[at + 2] = mfn * 4096 - low;
     }
+    this.noteSlot(mfn, entry * 4);
+  }
+
+  /** Remembers that the TLB slot at machine address `slot` may hold `mfn`. */
+  private noteSlot(mfn: number, slot: number): void {
+    const { words } = this.memory;
+    const pair = this.layout.slotTable / 4 + mfn * 2;
     this.mark(mfn, FRAME.cached);
+    if (words[pair] === slot || words[pair + 1] === slot) return;
+    if (words[pair] === 0) words[pair] = slot;
+    else if (words[pair + 1] === 0) words[pair + 1] = slot;
+    else this.mark(mfn, FRAME.scattered);
   }
 
   /** Enters the code table of the page at `address` into the execute array. */
   fillExecute(address: bigint, table: number, mfn: number): void {
     const { words } = this.memory;
     const low = Number(address & 0xfffff000n);
-    const at = words[ENGINE.tlb / 4]! / 4 + TLB.execute / 4 + ((low >>> 12) & (TLB.entries - 1)) * WORDS_PER_ENTRY;
+    const entry = words[ENGINE.tlb / 4]! / 4 + ((low >>> 12) & (TLB.entries - 1)) * WORDS_PER_ENTRY;
+    const at = entry + TLB.execute / 4;
     words[at] = low;
     words[at + 1] = Number((address >> 32n) & 0xffffffffn);
     words[at + 2] = table;
-    this.mark(mfn, FRAME.cached);
+    this.noteSlot(mfn, entry * 4);
   }
 
   flushPage(address: bigint): void {
@@ -191,22 +203,35 @@ export class SoftTlb implements TlbPort, FrameGuard {
     return this.layout.frameTable / 4 + mfn;
   }
 
+  /** Drops what the TLB holds of `mfn`: writable entries only, or all of them. */
   private drop(mfn: number, all: boolean): void {
     const { words } = this.memory;
-    const count = TLB.entries * WORDS_PER_ENTRY;
-    const invalid = Number(TLB.invalid);
+    const pair = this.layout.slotTable / 4 + mfn * 2;
     this.flushes++;
-    for (let context = 0; context < TLB.contexts; context++) {
-      if (this.keys[context] === -1) continue;
-      const base = (TLB.start + context * TLB.contextBytes) / 4;
-      const from = base + (all ? TLB.read : TLB.write) / 4;
-      const to = base + TLB.write / 4 + count;
-      for (let at = from; at < to; at += WORDS_PER_ENTRY)
-        if ((words[at]! + words[at + 2]!) >>> 12 === mfn && words[at] !== invalid) words[at] = invalid;
-      if (!all) continue;
-      const execute = base + TLB.execute / 4;
-      for (let at = execute; at < execute + count; at += WORDS_PER_ENTRY)
-        if (words[at] !== invalid && this.code.isTableOf(words[at + 2]!, mfn)) words[at] = invalid;
+    if ((words[this.info(mfn)]! & FRAME.scattered) === 0) {
+      for (const slot of [words[pair]!, words[pair + 1]!]) if (slot !== 0) this.dropAt(slot / 4, mfn, all);
+    } else {
+      for (let context = 0; context < TLB.contexts; context++) {
+        if (this.keys[context] === -1) continue;
+        const base = (TLB.start + context * TLB.contextBytes) / 4;
+        for (let entry = 0; entry < TLB.entries; entry++) this.dropAt(base + entry * WORDS_PER_ENTRY, mfn, all);
+      }
     }
+    if (!all) return;
+    words[pair] = 0;
+    words[pair + 1] = 0;
+    this.unmark(mfn, FRAME.scattered);
+  }
+
+  /** Drops `mfn` from one slot's entries, given as the word index of its read entry. */
+  private dropAt(read: number, mfn: number, all: boolean): void {
+    const { words } = this.memory;
+    const invalid = Number(TLB.invalid);
+    const write = read + TLB.write / 4;
+    if ((words[write]! + words[write + 2]!) >>> 12 === mfn) words[write] = invalid;
+    if (!all) return;
+    if ((words[read]! + words[read + 2]!) >>> 12 === mfn) words[read] = invalid;
+    const execute = read + TLB.execute / 4;
+    if (words[execute] !== invalid && this.code.isTableOf(words[execute + 2]!, mfn)) words[execute] = invalid;
   }
 }

@@ -144,7 +144,6 @@ function emitFill(
 ): void {
   const { address, access, table, info, slot } = locals;
   const entry = e.local("i32");
-  e.get(slot).get(info).i32(FRAME.cached).op("i32_or").mem("i32_store");
   state.set32(ENGINE.tlbFills, () => {
     state.get32(ENGINE.tlbFills);
     e.i32(1).op("i32_add");
@@ -172,6 +171,24 @@ function emitFill(
   e.get(access).i32(ACCESS.WRITE).op("i32_eq").if();
   fill(TLB.write);
   e.end();
+
+  // Remember the slot with the frame: two of them, then only that there are more.
+  const pair = e.local("i32");
+  state.get32(ENGINE.slotTable);
+  e.get(table).i32(9).op("i32_shr_u").op("i32_add").set(pair);
+  const known = (offset: number) => e.get(pair).mem("i32_load", offset).get(entry).op("i32_eq");
+  known(0);
+  known(4);
+  e.op("i32_or").op("i32_eqz").if();
+  e.get(pair).mem("i32_load").op("i32_eqz").if();
+  e.get(pair).get(entry).mem("i32_store");
+  e.else();
+  e.get(pair).mem("i32_load", 4).op("i32_eqz").if();
+  e.get(pair).get(entry).mem("i32_store", 4);
+  e.else();
+  e.get(info).i32(FRAME.scattered).op("i32_or").set(info);
+  e.end().end().end();
+  e.get(slot).get(info).i32(FRAME.cached).op("i32_or").mem("i32_store");
 }
 
 /**
