@@ -56,7 +56,7 @@ let slices = 0; const samples = new Map<bigint, number>();
 for (;;) {
   hv.runTimers(); hv.runListeners();
   let r = "blocked" as any; for (const v of domain.vcpus) { const q = hv.runVcpu(v, Number(process.env.SAMPLE ?? 1_000_000)); if (q !== "blocked" && q !== "offline") r = q; }
-  pump(); slices++; if (process.env.SAMPLE) { const k = vcpu.cpu.rip; samples.set(k, (samples.get(k) ?? 0) + 1); }
+  pump(); slices++; if (process.env.SAMPLE && (!process.env.AFTER || engine.stats.instructions > Number(process.env.AFTER))) { const k = vcpu.cpu.rip; samples.set(k, (samples.get(k) ?? 0) + 1); }
   if (r === "blocked") { const d = hv.nextDeadline(); const now = hv.clock.now();  const ms = d < 0n ? 10 : Number(d - now) / 1e6; if (ms > 0) await new Promise((f) => setTimeout(f, ms)); }
   if (r === "shutdown" || r === "offline") { console.error("stop", r, domain.shutdown?.reason); if (domain.shutdown?.crash) console.error(formatCrash(domain.shutdown.crash, (n) => HYPERCALLS.find((h: any) => h.number === n)?.name ?? String(n))); break; }
   if (performance.now() - lastReport > 5000) { lastReport = performance.now(); console.error("..", engine.stats, "rip", vcpu.cpu.rip.toString(16), engine.selector.missing); }
@@ -64,5 +64,6 @@ for (;;) {
 }
 console.error(engine.stats, engine.selector.missing, process.cpuUsage(), engine.softTlb.flushes);
 
-if (process.env.SAMPLE) { const by = new Map<string, number>(); for (const [k, c] of samples) { const n = (k >> BigInt(process.env.GRAN ?? 6) << BigInt(process.env.GRAN ?? 6)).toString(16); by.set(n, (by.get(n) ?? 0) + c); }
-  const tot = [...by.values()].reduce((a, b) => a + b, 0); for (const [n, c] of [...by].sort((a, b) => b[1] - a[1]).slice(0, 25)) console.error((100 * c / tot).toFixed(1) + "%", n); }
+if (process.env.SAMPLE) { const sys = readFileSync("/tmp/kern/kallsyms", "utf8").trim().split("\n").map((l) => { const [a, t, n] = l.split(" "); return { a: BigInt("0x" + a), t, n }; }).filter((x) => x.t !== "A" && x.t !== "a").sort((x, y) => (x.a < y.a ? -1 : 1));
+  const by = new Map<string, number>(); for (const [k, c] of samples) { let lo = 0, hi = sys.length - 1; while (lo < hi) { const mid = (lo + hi + 1) >> 1; if (sys[mid]!.a <= k) lo = mid; else hi = mid - 1; } const n = sys[lo]!.n!; by.set(n, (by.get(n) ?? 0) + c); }
+  const tot = [...by.values()].reduce((a, b) => a + b, 0); for (const [n, c] of [...by].sort((a, b) => b[1] - a[1]).slice(0, 40)) console.error((100 * c / tot).toFixed(1) + "%", n); }

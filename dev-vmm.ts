@@ -17,5 +17,6 @@ let status: number | undefined;
 const dec = createCommandDecoder({ onStart: () => console.error("start", performance.now() - t0), onStdout: (b) => { process.stdout.write(Buffer.from(b)); }, onStderr: (b) => { process.stderr.write(Buffer.from(b)); }, onExit: (s) => { status = s; machine.close(); }, onNoise: (b) => { process.stderr.write(Buffer.from(b)); } });
 (async () => { for await (const chunk of domain.console.readable as any) { if (cmd.length) dec.push(chunk); else process.stdout.write(Buffer.from(chunk)); } })();
 const s = await domain.shutdown;
+console.error((globalThis as any).RC, [...((globalThis as any).RX ?? [])].sort((a: any, b: any) => b[1] - a[1]).slice(0, 12).map((x: any) => x[0].toString(16) + ":" + x[1]).join(" "));
 console.error("shutdown", s.reason, "status", status, performance.now() - t0, process.cpuUsage(), process.resourceUsage().maxRSS, machine.statistics().instructions);
 if (s.crash) console.error(s.crash.reason);

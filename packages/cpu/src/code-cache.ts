@@ -30,6 +30,8 @@ interface CodePage {
   readonly chunks: Uint32Array;
   /** Branch records that wait for the code at an offset. */
   readonly pending: Map<number, number[]>;
+  /** Check records of instructions that begin in another page and end in this one. */
+  readonly crossings: Set<number>;
 }
 
 /**
@@ -82,7 +84,7 @@ export class CodeCache implements CodeListener {
       index = this.nextTable++;
     }
     const table = this.layout.codeTables + index * CODE_TABLE_BYTES;
-    const page: CodePage = { mfn, mode, table, chunks: new Uint32Array(2), pending: new Map() };
+    const page: CodePage = { mfn, mode, table, chunks: new Uint32Array(2), pending: new Map(), crossings: new Set() };
     this.pages.set(pageKey(mfn, mode), page);
     this.pageOfTable[index] = page;
     this.tlb?.dropWritable(mfn);
@@ -162,6 +164,38 @@ export class CodeCache implements CodeListener {
     return first;
   }
 
+  /**
+   * Enters an instruction that begins at `offset` of frame `first` and ends in frame `second`, decoded already. Three
+   * records: a check that the next page is still that frame, the instruction, and the way on. Returns the instruction's.
+   */
+  addCrossing(instruction: Instruction, mode: 64 | 32, place: { first: number; offset: number; second: number; from: number }): number {
+    if (this.nextRecord + 4 * RECORD.size > this.layout.recordsEnd) this.clear();
+    const { words, view, bytes } = this.memory;
+    const page = this.pages.get(pageKey(place.first, mode)) ?? this.addPage(place.first, mode);
+    const next = this.pages.get(pageKey(place.second, mode)) ?? this.addPage(place.second, mode);
+    const check = this.nextRecord;
+    this.nextRecord += 3 * RECORD.size;
+    bytes.fill(0, check, check + 3 * RECORD.size);
+    const { checkHandler } = this.selector;
+    view.setUint32(check + RECORD.hot, mode === 64 ? checkHandler.hot : 0, true);
+    view.setUint32(check + RECORD.slot, checkHandler.slot, true);
+    view.setUint16(check + RECORD.offset, place.offset, true);
+    view.setUint32(check + RECORD.immediate, next.table, true);
+    const at = check + RECORD.size;
+    const handler = this.selector.select(instruction);
+    writeRecord(view, at, instruction, handler, place.offset);
+    if (mode !== 64 || instruction.addressSize !== 8) view.setUint32(at + RECORD.hot, 0, true);
+    this.writeGoto(at + RECORD.size, place.offset + instruction.length, 0);
+    page.chunks[1] = page.chunks[1]! | (1 << 31);
+    next.chunks[0] = next.chunks[0]! | 1;
+    next.crossings.add(check);
+    const table = page.table / 4 + place.offset;
+    // The record that brought us here, and whoever comes by the table, go through the check from now on.
+    if (words[table] === place.from) this.writeGoto(place.from, place.offset, check);
+    words[table] = check;
+    return at;
+  }
+
   /** A branch record: link it to its target in the same page, now or when that is decoded. */
   private requestLink(page: CodePage, at: number): void {
     const target = this.memory.view.getInt32(at + RECORD.immediate, true);
@@ -234,6 +268,9 @@ export class CodeCache implements CodeListener {
     this.memory.words.fill(0, page.table / 4, page.table / 4 + 4096);
     page.chunks.fill(0);
     page.pending.clear();
+    // Whoever crosses into this page looks anew.
+    for (const check of page.crossings) this.memory.words[(check + RECORD.immediate) / 4] = 0;
+    page.crossings.clear();
     this.onDrop?.(page.mfn);
   }
 

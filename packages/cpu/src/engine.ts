@@ -337,8 +337,9 @@ export class Engine implements PublicEngine {
   private serve(vcpu: VirtualCpu, record: number): number {
     const rip = this.ripOf(record);
     vcpu.ripValue = rip;
-    if (this.memory.words[(record + RECORD.slot) / 4] === this.selector.decodeHandler.slot)
-      return this.executeCrossing(vcpu, rip);
+    const slot = this.memory.words[(record + RECORD.slot) / 4];
+    if (slot === this.selector.decodeHandler.slot || slot === this.selector.checkHandler.slot)
+      return this.executeCrossing(vcpu, rip, record);
     const root = vcpu.root;
     const mode = vcpu.mode;
     const result = this.callService(record);
@@ -362,12 +363,29 @@ export class Engine implements PublicEngine {
     }
   }
 
-  /** An instruction that reaches into the next page, or whose bytes end there: decoded anew each time. */
-  private executeCrossing(vcpu: VirtualCpu, rip: bigint): number {
+  /** An instruction that reaches into the next page: enters it for the next time, and executes it. */
+  private executeCrossing(vcpu: VirtualCpu, rip: bigint, from: number): number {
+    if (!this.fetch(vcpu, rip, this.instruction)) {
+      this.leaveWithFault(vcpu, rip);
+      return -1;
+    }
+    const { instruction } = this;
+    const offset = Number(rip & 4095n);
+    if (instruction.length > 4096 - offset) {
+      const first = this.executeAddress(vcpu, rip) >>> 12;
+      const following = this.wrap((rip & ~4095n) + 4096n);
+      const second = this.executeAddress(vcpu, following) >>> 12;
+      const { generation } = this.code;
+      const record = this.code.addCrossing(instruction, vcpu.mode, { first, offset, second, from });
+      this.softTlb.fillExecute(following, this.code.tableOf(second, vcpu.mode), second);
+      if (this.code.generation === generation) {
+        this.executed--; // counted by run, and again by the record
+        return record;
+      }
+    }
     const exit = this.stepOnce(vcpu);
     if (exit.reason !== EXIT.BUDGET) return -1;
     this.executed--; // counted by run
-    void rip;
     return this.locate(vcpu.ripValue);
   }
 

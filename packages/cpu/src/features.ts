@@ -23,7 +23,7 @@ const CPUINFO_NAMES: Readonly<Record<string, string>> = {
 
 /** Features that say nothing of single instructions, or whose instructions every x86-64 processor has. */
 const BASIC =
-  "fpu de tsc msr pae mce cx8 apic mca cmov pat clflush fxsr syscall nx lm rep_good nopl cx16 hypervisor lahf_lm mmx sse sse2".split(" ");
+  "fpu de tsc msr pae mce cx8 apic mca cmov pat clflush fxsr syscall nx lm rep_good nopl cx16 hypervisor lahf_lm mmx sse sse2 erms fsrm".split(" ");
 
 /**
  * The CPU features that the engine executes completely, by their names in /proc/cpuinfo: those of which every instruction

@@ -30,6 +30,8 @@ export interface Place {
  */
 export interface Lowering {
   readonly e: CodeEmitter;
+  /** Whether this code must do all of the instruction. Elsewhere {@link Lowering.faultIf} leads to code that does. */
+  readonly whole: boolean;
   /** Pushes general register `number` as i64 / stores it. */
   register(number: number): Place;
   /** Pushes the linear address of the next instruction (i64). */
@@ -60,6 +62,11 @@ export interface Lowering {
   currentRip(): void;
   /** Says that control reaches this point although a path before it ended the instruction. */
   reachable(): void;
+  /**
+   * Ends the record: the next one follows if the next page's code table is the one in the immediate, JavaScript looks
+   * into it otherwise.
+   */
+  checkNextPage(): void;
   /** Takes this record out of the instruction count: it is no instruction of the guest's. */
   uncount(): void;
   /** Calls a shared function; its arguments are on the stack. */

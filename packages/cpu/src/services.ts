@@ -1,8 +1,9 @@
-import { OPERAND, REGISTER_CLASS } from "@paravirt/x86";
+import { OPERAND } from "@paravirt/x86";
 import type { Engine } from "./engine.ts";
 import { ACCESS, RECORD, STATE } from "./layout.ts";
 import { SERVICE_RESULT, type Service } from "./service.ts";
 import { FPU_SERVICES } from "./services-fpu.ts";
+import { SIMD_SERVICES } from "./services-simd.ts";
 import { TRANSCENDENTAL_SERVICES } from "./services-transcendental.ts";
 import { X87_SERVICES } from "./services-x87.ts";
 import { EXIT } from "./vcpu.ts";
@@ -103,27 +104,12 @@ const xgetbv: Service = (engine) => {
   return NEXT;
 };
 
-/** MOV between segment registers and general registers or memory. */
+/** MOV to a segment register, from a general one or memory. */
 const movSegment: Service = (engine, record) => {
   const instruction = engine.decodeRecord(record);
   const { memory } = engine;
-  const [to, from] = [instruction.kinds[0]!, instruction.kinds[1]!];
-  if (from === OPERAND.REGISTER && instruction.classes[1] === 5) {
-    const selector = engine.current.selectors[instruction.registers[1]!]!;
-    if (to === OPERAND.MEMORY) {
-      const at = engine.operand(record, 2, ACCESS.WRITE);
-      if (at === 0) return FAULT;
-      memory.view.setUint16(at, selector, true);
-      engine.commit();
-      return NEXT;
-    }
-    const at = memory.words[(record + RECORD.a) / 4]!;
-    if (instruction.classes[0] === REGISTER_CLASS.GPR16) memory.view.setUint16(at, selector, true);
-    else memory.quads[at / 8] = BigInt(selector);
-    return NEXT;
-  }
   let selector: number;
-  if (from === OPERAND.MEMORY) {
+  if (instruction.kinds[1] === OPERAND.MEMORY) {
     const at = engine.operand(record, 2, ACCESS.READ);
     if (at === 0) return FAULT;
     selector = memory.view.getUint16(at, true);
@@ -342,5 +328,6 @@ export const SERVICES: Readonly<Record<string, Service>> = {
   smsw: storeSystemTable,
   ...FPU_SERVICES,
   ...TRANSCENDENTAL_SERVICES,
+  ...SIMD_SERVICES,
   ...X87_SERVICES,
 };

@@ -20,13 +20,34 @@ export const ROUND = { NEAREST: 0, DOWN: 1, UP: 2, ZERO: 3 } as const;
 const DAZ = 0x40;
 const FTZ = 0x8000;
 const MASKS = 0x1f80;
+const EXCEPTIONS = 0x3f;
+/** Invalid operation, denormal operand, division by zero: known before anything is computed. */
+const PRECOMPUTATION = 7;
 
 /** The modes of one instruction and the exceptions that it raised. */
 export class FloatContext {
   readonly mxcsr: number;
+  /** Raised by the step that goes on. */
   flags = 0;
+  /** Raised by earlier steps of an instruction that has several. */
+  settled = 0;
   constructor(mxcsr: number) {
     this.mxcsr = mxcsr;
+  }
+  /** Raised, not masked: the instruction faults. */
+  get unmasked(): number {
+    return (this.flags | this.settled) & ~(this.mxcsr >> 7) & EXCEPTIONS;
+  }
+  /** Everything that MXCSR shows afterwards: an unmasked exception of operands hides what computing would have raised. */
+  get seen(): number {
+    return this.settled | (this.unmasked & PRECOMPUTATION ? this.flags & PRECOMPUTATION : this.flags);
+  }
+  /** Ends a step; `false` when the instruction goes no further. */
+  settle(): boolean {
+    if (this.unmasked !== 0) return false;
+    this.settled |= this.flags;
+    this.flags = 0;
+    return true;
   }
   get rounding(): number {
     return (this.mxcsr >> 13) & 3;
@@ -35,7 +56,7 @@ export class FloatContext {
     return (this.mxcsr & DAZ) !== 0;
   }
   isMasked(flag: number): boolean {
-    return ((this.mxcsr & MASKS) >> 7) & flag ? true : false;
+    return ((this.mxcsr >> 7) & flag) !== 0;
   }
   get flushToZero(): boolean {
     return (this.mxcsr & FTZ) !== 0;

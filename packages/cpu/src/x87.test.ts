@@ -7,7 +7,7 @@ import { arcTangent, FRACTION, log2OnePlus, ONE, pi, sineCosine } from "./elemen
 import { STATE } from "./layout.ts";
 import { EXIT } from "./vcpu.ts";
 
-/** Recorded on an AMD EPYC processor of family 1Ah, each instruction executed alone. */
+/** Recorded on an AMD EPYC processor of family 19h, each instruction executed alone. */
 const recorded = (name: string): DataView => {
   const bytes = readFileSync(new URL(`./__vectors__/${name}`, import.meta.url));
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);

@@ -79,6 +79,7 @@ const FEATURE_WORDS: readonly FeatureWord[] = [
       sha_ni: 29,
     },
   },
+  { leaf: 7, register: EDX, bits: { fsrm: 4 } },
   {
     leaf: 0x80000001,
     register: EDX,

@@ -1,7 +1,7 @@
 import { buildPvDomain, type KernelImage, type PvPlan, planPvDomain, readKernelImage } from "@paravirt/boot";
 import { type Console, createConsole } from "@paravirt/console";
 import { type DomId, type Mfn, ParavirtError, type Port } from "@paravirt/core";
-import { type Domain, type HostChannel, type HypercallCount, type Hypervisor } from "@paravirt/hypervisor";
+import type { Domain, HostChannel, HypercallCount, Hypervisor } from "@paravirt/hypervisor";
 import { GNTTAB_RESERVED, SHUTDOWN } from "@paravirt/xen-abi";
 import { populateDomain, removeDomainNodes, type Xenstore } from "@paravirt/xenstore";
 import { type ConsoleStreams, StreamConsole } from "./console-streams.ts";
@@ -78,7 +78,7 @@ export class MachineDomain {
 
   private build(plan: PvPlan, options: MachineDomainOptions): void {
     const { domain } = this;
-    const { hypervisor, store } = this.host;
+    const { hypervisor } = this.host;
     const { paging, memory } = hypervisor;
     const storePort = openPort(domain);
     const consolePort = openPort(domain);
@@ -89,7 +89,10 @@ export class MachineDomain {
           const mfn = paging.populatePhysmap(domain.memory, 0, pfn);
           if (mfn < 0) {
             const free = Math.floor(pfn / PAGES_PER_MIB);
-            throw new ParavirtError("OUT_OF_MEMORY", `the machine has ${free} MiB left, ${plan.pages / PAGES_PER_MIB} MiB were asked for`);
+            throw new ParavirtError(
+              "OUT_OF_MEMORY",
+              `the machine has ${free} MiB left, ${plan.pages / PAGES_PER_MIB} MiB were asked for`,
+            );
           }
           return mfn as Mfn;
         },
@@ -106,8 +109,17 @@ export class MachineDomain {
     if (status !== 0) throw new ParavirtError("BUG", `the first page tables were refused: errno ${-status}`);
     domain.grants.seed(GNTTAB_RESERVED.CONSOLE, HOST, built.consoleFrame);
     domain.grants.seed(GNTTAB_RESERVED.XENSTORE, HOST, built.storeFrame);
-    this.connect({ storePort, consolePort, storeFrame: built.storeFrame, consoleFrame: built.consoleFrame }, plan, options);
-    domain.vcpus[0]!.startPv({ entry: built.vcpu.rip, stack: built.vcpu.rsp, startInfo: built.vcpu.rsi, root: built.vcpu.cr3 });
+    this.connect(
+      { storePort, consolePort, storeFrame: built.storeFrame, consoleFrame: built.consoleFrame },
+      plan,
+      options,
+    );
+    domain.vcpus[0]!.startPv({
+      entry: built.vcpu.rip,
+      stack: built.vcpu.rsp,
+      startInfo: built.vcpu.rsi,
+      root: built.vcpu.cr3,
+    });
   }
 
   /** Puts the host's ends of the two rings in place, and the domain into xenstore. */
@@ -229,7 +241,8 @@ function openPort(domain: Domain): number {
 
 function bindPort(domain: Domain, port: number, listener: () => void): HostChannel {
   const channel = domain.events.bindHost(port, listener);
-  if (typeof channel === "number") throw new ParavirtError("BUG", `port ${port} of a new domain can't be bound: errno ${-channel}`);
+  if (typeof channel === "number")
+    throw new ParavirtError("BUG", `port ${port} of a new domain can't be bound: errno ${-channel}`);
   return channel;
 }
 

@@ -55,7 +55,8 @@ export class MachineLoop implements SchedulerPort {
       this.hostScheduler.insert(vcpu, domain, now);
       this.known.add(vcpu);
     }
-    if (parameters.weight !== undefined || parameters.cap !== undefined) this.hostScheduler.setDomain(domain, parameters, now);
+    if (parameters.weight !== undefined || parameters.cap !== undefined)
+      this.hostScheduler.setDomain(domain, parameters, now);
   }
 
   /** Lets a domain's VCPUs go. */

@@ -33,7 +33,9 @@ export class Machine {
     const clock: Clock = options.clock ?? realTimeClock();
     const random = options.random ?? (isVirtualClock(clock) ? undefined : hostRandom);
     this.loop = new MachineLoop(clock, (tickle) =>
-      options.scheduler === "null" ? createNullScheduler<VirtualCpu>({ tickle }) : createCredit2Scheduler<VirtualCpu>({ tickle }),
+      options.scheduler === "null"
+        ? createNullScheduler<VirtualCpu>({ tickle })
+        : createCredit2Scheduler<VirtualCpu>({ tickle }),
     );
     this.hypervisor = new Hypervisor({
       createEngine: (ports) =>
@@ -53,7 +55,8 @@ export class Machine {
       this.failure = error;
       this.close();
     };
-    this.hypervisor.onShutdown = (domain: Domain) => this.hypervisor.queueListener(() => this.members.get(domain.id)?.finish());
+    this.hypervisor.onShutdown = (domain: Domain) =>
+      this.hypervisor.queueListener(() => this.members.get(domain.id)?.finish());
     this.store = createXenstore();
     this.xenstore = this.store.local;
     populateHost(this.xenstore);
@@ -72,7 +75,8 @@ export class Machine {
    * `BAD_IMAGE` and `UNSUPPORTED` for kernels, `OUT_OF_MEMORY` and `OUT_OF_RANGE` for sizes.
    */
   async createDomain(options: MachineDomainOptions): Promise<MachineDomain> {
-    if (this.closed) throw new ParavirtError("UNAVAILABLE", "the machine is closed", this.failure ? { cause: this.failure } : {});
+    if (this.closed)
+      throw new ParavirtError("UNAVAILABLE", "the machine is closed", this.failure ? { cause: this.failure } : {});
     options.signal?.throwIfAborted();
     const plan = planDomain(options);
     const domain = new MachineDomain(

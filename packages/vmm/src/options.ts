@@ -1,5 +1,5 @@
-import type { Clock } from "@paravirt/core";
 import type { KernelImage } from "@paravirt/boot";
+import type { Clock } from "@paravirt/core";
 import type { CrashReport, HypercallCount } from "@paravirt/hypervisor";
 
 /** What {@link createMachine} can be told. */

@@ -8,7 +8,6 @@ import { shiftDefinitions } from "./shifts.ts";
 import { stringDefinitions } from "./strings.ts";
 import { systemDefinitions } from "./system.ts";
 import { simdDefinitions } from "./simd.ts";
-import { vectorDefinitions } from "./vector-interim.ts";
 import { x87Definitions } from "./x87.ts";
 
 /** Every instruction's semantics, by subject. */
@@ -22,6 +21,5 @@ export const DEFINITIONS: readonly Definition[] = [
   ...controlDefinitions,
   ...systemDefinitions,
   ...x87Definitions,
-  ...vectorDefinitions,
   ...simdDefinitions,
 ];

@@ -1,6 +1,6 @@
 import { type Definition, sized } from "../definition.ts";
 import { ACCESS } from "../layout.ts";
-import type { Lowering, Place, Size } from "../lowering.ts";
+import { type Lowering, type Place, type Size, STATE } from "../lowering.ts";
 
 const RSP = 4;
 const RBP = 5;
@@ -39,6 +39,20 @@ function extend(name: "movzx" | "movsx" | "movsxd"): Definition {
     },
   };
 }
+
+/** MOV from a segment register: 16 bits to memory, zero-extended to a register. */
+const movFromSegment: Definition = {
+  name: "mov.from.segment",
+  shapes: ["r2g", "r4g", "r8g", "m2g"],
+  hot: ["r4g"],
+  access: "wr",
+  emit(c, [destination, segment], shape) {
+    destination!.store(shape.memory === 0 || shape.sizes[0] === 2 ? 2 : 8, () => {
+      segment!.address();
+      c.e.i32(1).op("i32_shl").mem("i64_load16_u", STATE.selectors);
+    });
+  },
+};
 
 const lea: Definition = {
   name: "lea",
@@ -360,6 +374,7 @@ export const moveDefinitions: readonly Definition[] = [
   extend("movzx"),
   extend("movsx"),
   extend("movsxd"),
+  movFromSegment,
   lea,
   xchg,
   xadd,

@@ -165,7 +165,7 @@ const fromIntegers: readonly Definition[] = [
             c.e.simd("f32x4_convert_i32x4_s").lane("i64x2_extract_lane", 0).mem("i64_store");
           },
         ),
-      { mmx: true },
+      { mmx: shape === "xq" },
     ),
   ]),
 ];

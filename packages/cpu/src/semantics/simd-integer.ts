@@ -295,7 +295,7 @@ const packs = ["packsswb", "packuswb", "packssdw"];
 
 /** Integer arithmetic, logic and comparisons. */
 export const simdIntegerDefinitions: readonly Definition[] = [
-  ...[...BOTH, ...XMM].map(([name, op]) => xmmBinary(name, single(op), HOT.has(name) ? ["xx", "xm16"] : [])),
+  ...[...BOTH, ...XMM].map(([name, op]) => xmmBinary(name, single(op), { hot: HOT.has(name) ? ["xx", "xm16"] : [] })),
   ...BOTH.map(([name, op]) => mmxBinary(name, single(op))),
   ...XMM.filter(([name]) => packs.includes(name)).map(([name, op]) => mmxBinary(name, sideBySide(single(op)))),
   ...special.flatMap(([name, operation]) => [xmmBinary(name, operation), mmxBinary(name, operation)]),

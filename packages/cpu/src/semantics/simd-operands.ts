@@ -138,7 +138,7 @@ export function single(name: SimdName): Operation {
 }
 
 /** `destination = operation(destination, source)` on XMM registers. */
-export function xmmBinary(name: string, operation: Operation, hot: readonly string[] = []): Definition {
+export function xmmBinary(name: string, operation: Operation, options: SimdOptions = {}): Definition {
   return simd(
     name,
     ["xx", "xm16"],
@@ -151,7 +151,7 @@ export function xmmBinary(name: string, operation: Operation, hot: readonly stri
           () => s!.vector(),
         ),
       ),
-    { hot },
+    options,
   );
 }
 

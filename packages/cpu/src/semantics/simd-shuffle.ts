@@ -37,7 +37,7 @@ const unpack: readonly Definition[] = [
     mmxBinary(`punpckl${suffix}`, shuffled(interleaved(width, 0)), ["qq", "qm4"]),
     mmxBinary(`punpckh${suffix}`, shuffled(interleaved(width, 4))),
   ]),
-  xmmBinary("punpcklqdq", shuffled(interleaved(8, 0)), ["xx"]),
+  xmmBinary("punpcklqdq", shuffled(interleaved(8, 0)), { hot: ["xx"] }),
   xmmBinary("punpckhqdq", shuffled(interleaved(8, 8))),
   xmmBinary("unpcklps", shuffled(interleaved(4, 0))),
   xmmBinary("unpckhps", shuffled(interleaved(4, 8))),

@@ -1,6 +1,7 @@
 import type { Int32, Int64, Local32, Local64 } from "../expressions.ts";
 import { Script } from "../expressions.ts";
 import { defineHelper, type Helper } from "../helpers.ts";
+import { STATE } from "../layout.ts";
 import { round, shiftRightSticky, signOf } from "./x87-round.ts";
 import {
   BIAS,
@@ -19,6 +20,7 @@ import {
   roundingControl,
   SIGN,
   SPECIAL,
+  statusWord,
   storeExtended,
 } from "./x87-state.ts";
 
@@ -40,9 +42,37 @@ interface Operation {
   readonly signB: Local32;
 }
 
+const ROUNDING_AND_PRECISION = 0xf00;
+const FULL_PRECISION = 0x300;
+
 /** The precision that arithmetic rounds to. */
 export function precisionControl(s: Script): Int32 {
   return controlWord(s).shr(8).and(3);
+}
+
+/**
+ * Rounds as {@link round} does, the usual case in line: to nearest at full precision, in range, inexactness masked.
+ * Destroys `exponent` and `high`.
+ */
+function roundHere(s: Script, destination: Int32, sign: Int32, exponent: Local32, high: Local64, low: Local64): void {
+  const increment = s.local32();
+  const usual = controlWord(s)
+    .and(ROUNDING_AND_PRECISION | FSW.PE)
+    .eq(FULL_PRECISION | FSW.PE);
+  s.if(
+    usual.and(exponent.sub(1).below(SPECIAL - 2)),
+    () => {
+      increment.set(low.above(INTEGER_BIT).or(low.eq(INTEGER_BIT).and(high.narrow().and(1))));
+      high.set(high.add(increment.wide()));
+      s.if(high.isZero(), () => {
+        high.set(INTEGER_BIT);
+        exponent.set(exponent.add(1));
+      });
+      storeExtended(s, destination, high, exponent.or(sign));
+      s.store32(0, STATE.fsw, statusWord(s).and(~FSW.C1).or(low.notZero().shl(5)).or(increment.shl(9)));
+    },
+    () => s.run(round, destination, sign, exponent, high, low, precisionControl(s)),
+  );
 }
 
 /** 1 when `value` is a normal number with a biased exponent `exponent`. */
@@ -249,7 +279,7 @@ function addition(name: string, subtract: boolean): Helper {
           });
         },
       );
-      s.run(round, destination, signA, exponentA, sum, low, precisionControl(s));
+      roundHere(s, destination, signA, exponentA, sum, low);
     },
   );
 }
@@ -281,7 +311,8 @@ export const multiply: Helper = operation(
       low.set(low.shl(1));
       exponentA.set(exponentA.sub(1));
     });
-    s.run(round, destination, signA.xor(signB), exponentA, high, low, precisionControl(s));
+    signA.set(signA.xor(signB));
+    roundHere(s, destination, signA, exponentA, high, low);
   },
 );
 
@@ -329,7 +360,8 @@ export const divide: Helper = operation(
         () => low.set(low.above(rest).chooseWide(s.i64(3n << 62n), s.i64(1))),
       ),
     );
-    s.run(round, destination, signA.xor(signB), exponentA, high, low, precisionControl(s));
+    signA.set(signA.xor(signB));
+    roundHere(s, destination, signA, exponentA, high, low);
   },
 );
 

@@ -44,12 +44,16 @@ function betweenRegisters(name: string, operation: Helper, reversed: boolean): H
     const s = new Script(e, call);
     const [to, from] = [s.parameter32(0), s.parameter32(1)];
     const [a, b] = [newExtended(s), newExtended(s)];
-    to.set(physical(s, to));
-    from.set(physical(s, from));
-    s.if(isValid(s, to).and(isValid(s, from)).not(), () => s.return(s.call32(underflow, to)));
-    loadExtended(s, reversed ? b : a, registerAt(to));
+    const [top, tags] = [s.local32(), s.local32()];
+    top.set(statusWord(s).shr(11));
+    tags.set(s.load32(0, STATE.ftw));
+    to.set(top.add(to).and(7));
+    from.set(top.add(from).and(7));
+    s.if(tags.shr(to).and(tags.shr(from)).and(1).not(), () => s.return(s.call32(underflow, to)));
+    to.set(registerAt(to));
+    loadExtended(s, reversed ? b : a, to);
     loadExtended(s, reversed ? a : b, registerAt(from));
-    s.run(operation, registerAt(to), a.significand, a.signExponent, b.significand, b.signExponent, 0);
+    s.run(operation, to, a.significand, a.signExponent, b.significand, b.signExponent, 0);
   });
 }
 
@@ -207,7 +211,7 @@ function flagComparison(name: string, pops: number): Definition {
   return {
     name,
     shapes: ["ss"],
-    hot: [],
+    hot: ["ss"],
     access: "",
     emit(c, [, other]) {
       const { e } = c;

@@ -17,6 +17,7 @@ import {
   newExtended,
   physical,
   push,
+  pushIfRoom,
   QUIET_BIT,
   RC,
   raise,
@@ -102,8 +103,12 @@ function loader(size: 4 | 8): Helper {
     const bits = s.parameter64(0);
     const value = newExtended(s);
     const denormal = s.local32();
-    s.if(s.call32(canPush).not(), () => s.return());
     extend(s, bits, size, value, denormal);
+    s.if(denormal.or(isSignalling(value)).not(), () => {
+      s.run(pushIfRoom, value.significand, value.signExponent);
+      s.return();
+    });
+    s.if(s.call32(canPush).not(), () => s.return());
     s.if(isSignalling(value), () => {
       value.significand.set(value.significand.or(QUIET_BIT));
       s.if(s.call32(raise, FSW.IE), () => s.return());
@@ -121,25 +126,9 @@ export const loadDouble: Helper = loader(8);
 export const loadInteger: Helper = defineHelper("x87.loadInteger", { parameters: ["i64"], results: [] }, (e, call) => {
   const s = new Script(e, call);
   const value = newExtended(s);
-  s.if(s.call32(canPush).not(), () => s.return());
   fromInteger(s, s.parameter64(0), value);
-  s.run(raise, 0);
-  e.op("drop");
-  s.run(push, value.significand, value.signExponent);
+  s.run(pushIfRoom, value.significand, value.signExponent);
 });
-
-/** (significand, sign and exponent) Pushes a value that needs no check, if there is room. */
-export const loadExtendedValue: Helper = defineHelper(
-  "x87.load10",
-  { parameters: ["i64", "i32"], results: [] },
-  (e, call) => {
-    const s = new Script(e, call);
-    s.if(s.call32(canPush).not(), () => s.return());
-    s.run(raise, 0);
-    e.op("drop");
-    s.run(push, s.parameter64(0), s.parameter32(1));
-  },
-);
 
 /** Reads ST(0) into `value`; when it is empty, gives the answer of `empty` if stack underflow is masked, or none. */
 function readTop(s: Script, value: Extended, empty: () => void, none: () => void): void {

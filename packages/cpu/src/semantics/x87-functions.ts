@@ -8,6 +8,7 @@ import {
   CHECK,
   checkOne,
   checkPair,
+  clearC1,
   type Extended,
   exponentOf,
   FSW,
@@ -22,6 +23,7 @@ import {
   newExtended,
   physical,
   push,
+  pushIfRoom,
   raise,
   registerAt,
   roundingControl,
@@ -61,6 +63,20 @@ export const compare: Helper = defineHelper(
     const [exponentA, exponentB, less, keep] = [s.local32(), s.local32(), s.local32(), s.local32()];
     const nan = isNan(a).or(isNan(b));
     const bad = isUnsupported(a).or(isUnsupported(b));
+    exponentA.set(exponentOf(a));
+    exponentB.set(exponentOf(b));
+    const normal = a.significand.and(b.significand).negative();
+    const ordinary = normal.and(exponentA.sub(1).below(SPECIAL - 1)).and(exponentB.sub(1).below(SPECIAL - 1));
+    const order = () => {
+      s.if(signOf(a.signExponent).ne(signOf(b.signExponent)), () => s.return(keep.or(signOf(a.signExponent).ne(0))));
+      s.if(exponentA.eq(exponentB).and(a.significand.eq(b.significand)), () => s.return(keep.or(0x40)));
+      less.set(exponentA.less(exponentB).or(exponentA.eq(exponentB).and(a.significand.below(b.significand))));
+      s.return(less.ne(signOf(a.signExponent).ne(0)).or(keep));
+    };
+    s.if(ordinary.and(denormal.not()), () => {
+      clearC1(s);
+      order();
+    });
     s.if(bad.or(nan), () => {
       s.if(bad.or(isSignalling(a)).or(isSignalling(b)).or(quiet.not()), () => {
         s.return(s.call32(raise, FSW.IE).ne(0).shl(8).or(UNORDERED));
@@ -76,13 +92,11 @@ export const compare: Helper = defineHelper(
         .shl(8),
     );
     s.if(a.significand.or(b.significand).isZero(), () => s.return(keep.or(0x40)));
-    s.if(signOf(a.signExponent).ne(signOf(b.signExponent)), () => s.return(keep.or(signOf(a.signExponent).ne(0))));
     // A pseudo-denormal has the exponent of the smallest normals.
     exponentA.set(exponentOf(a).add(exponentOf(a).not().and(a.significand.negative())));
     exponentB.set(exponentOf(b).add(exponentOf(b).not().and(b.significand.negative())));
-    s.if(exponentA.eq(exponentB).and(a.significand.eq(b.significand)), () => s.return(keep.or(0x40)));
-    less.set(exponentA.less(exponentB).or(exponentA.eq(exponentB).and(a.significand.below(b.significand))));
-    less.ne(signOf(a.signExponent).ne(0)).or(keep).push();
+    order();
+    e.op("unreachable");
   },
 );
 
@@ -163,11 +177,6 @@ function unary(name: string, body: (s: Script, at: Local32, value: Extended) => 
 function reportDenormal(s: Script, ...values: Extended[]): void {
   const any = values.map(isDenormal).reduce((a, b) => a.or(b));
   s.if(any, () => s.if(s.call32(raise, FSW.DE), () => s.return()));
-}
-
-function clearC1(s: Script): void {
-  s.run(raise, 0);
-  s.e.op("drop");
 }
 
 /** () FRNDINT. */
@@ -532,21 +541,14 @@ export const loadRegister: Helper = defineHelper(
   { parameters: ["i32"], results: [] },
   (e, call) => {
     const s = new Script(e, call);
-    const number = s.local32();
-    const value = newExtended(s);
-    number.set(physical(s, s.parameter32(0)));
+    const number = s.parameter32(0);
+    number.set(physical(s, number));
     s.if(isValid(s, number).not(), () => {
       s.if(s.call32(raise, FSW.IE | FSW.SF), () => s.return());
       s.run(push, s.i64(3n << 62n), SIGN | SPECIAL);
       s.return();
     });
-    s.if(isValid(s, physical(s, -1)), () => {
-      s.if(s.call32(raise, FSW.IE | FSW.SF | FSW.C1), () => s.return());
-      s.run(push, s.i64(3n << 62n), SIGN | SPECIAL);
-      s.return();
-    });
-    loadExtended(s, value, registerAt(number));
-    clearC1(s);
-    s.run(push, value.significand, value.signExponent);
+    number.set(registerAt(number));
+    s.run(pushIfRoom, s.load64(number), s.load32(number, 8));
   },
 );

@@ -1,12 +1,11 @@
 import type { Definition } from "../definition.ts";
-import { Script } from "../expressions.ts";
+import { Local32, Script } from "../expressions.ts";
 import { defineHelper, type Helper } from "../helpers.ts";
-import { ACCESS } from "../layout.ts";
-import type { Lowering } from "../lowering.ts";
+import { ACCESS, STATE } from "../layout.ts";
+import type { Lowering, Place } from "../lowering.ts";
 import {
   integerRounding,
   loadDouble,
-  loadExtendedValue,
   loadInteger,
   loadSingle,
   storeDouble,
@@ -18,6 +17,7 @@ import {
   BIAS,
   begin,
   beginMemory,
+  clearC1,
   FSW,
   indexOf,
   isValid,
@@ -25,13 +25,76 @@ import {
   newExtended,
   physical,
   pop,
+  pushIfRoom,
   RC,
   raise,
   registerAt,
   roundingControl,
   SIGN,
   SPECIAL,
+  statusWord,
+  TOP_MASK,
 } from "./x87-state.ts";
+
+/** Locals of the instruction that is being emitted; to be released. */
+function temporaries(c: Lowering, count: number): Local32[] {
+  return Array.from({ length: count }, () => new Local32(c.e, c.e.temporary("i32")));
+}
+
+/** Copies the 16 bytes of a register. */
+function copyRegister(c: Lowering, to: Local32, from: Local32): void {
+  c.e.get(to.index).get(from.index).simdMem("v128_load").simdMem("v128_store");
+}
+
+/** FLD ST(i): the usual case here, the rest in the helper. */
+function loadFromRegister(c: Lowering, source: Place): void {
+  const s = begin(c);
+  const [word, tags, from, to] = temporaries(c, 4) as [Local32, Local32, Local32, Local32];
+  word.set(statusWord(s));
+  tags.set(s.load32(0, STATE.ftw));
+  from.set(word.shr(11).add(indexOf(c, source)).and(7));
+  to.set(word.shr(11).sub(1).and(7));
+  s.if(
+    tags.shr(from).and(tags.shr(to).xor(1)).and(1),
+    () => {
+      s.store32(0, STATE.fsw, word.and(~(TOP_MASK | FSW.C1)).or(to.shl(11)));
+      s.store32(0, STATE.ftw, tags.or(s.i32(1).shl(to)));
+      from.set(registerAt(from));
+      to.set(registerAt(to));
+      copyRegister(c, to, from);
+    },
+    () => s.run(loadRegister, indexOf(c, source)),
+  );
+  c.e.release("i32", word.index, tags.index, from.index, to.index);
+}
+
+/** FSTP ST(i): the same. */
+function popToRegister(c: Lowering, destination: Place): void {
+  const { e } = c;
+  const s = begin(c);
+  const [word, tags, top, to] = temporaries(c, 4) as [Local32, Local32, Local32, Local32];
+  word.set(statusWord(s));
+  tags.set(s.load32(0, STATE.ftw));
+  top.set(word.shr(11).and(7));
+  s.if(
+    tags.shr(top).and(1),
+    () => {
+      to.set(word.shr(11).add(indexOf(c, destination)).and(7));
+      s.store32(0, STATE.fsw, word.and(~(TOP_MASK | FSW.C1)).or(word.add(0x800).and(TOP_MASK)));
+      s.store32(0, STATE.ftw, tags.or(s.i32(1).shl(to)).and(s.i32(1).shl(top).xor(-1)));
+      top.set(registerAt(top));
+      to.set(registerAt(to));
+      copyRegister(c, to, top);
+    },
+    () => {
+      s.run(copyTop, indexOf(c, destination));
+      e.if();
+      s.run(pop);
+      e.end();
+    },
+  );
+  e.release("i32", word.index, tags.index, top.index, to.index);
+}
 
 const fld: Definition = {
   name: "fld",
@@ -40,20 +103,20 @@ const fld: Definition = {
   access: "",
   emit(c, [source], shape) {
     if (shape.memory < 0) {
-      begin(c).run(loadRegister, indexOf(c, source!));
+      loadFromRegister(c, source!);
       return;
     }
     const { s, address } = beginMemory(c, shape.sizes[0]!, ACCESS.READ);
     if (shape.sizes[0] === 4) s.run(loadSingle, s.load64(address, 0, "i64_load32_u"));
     else if (shape.sizes[0] === 8) s.run(loadDouble, s.load64(address));
-    else s.run(loadExtendedValue, s.load64(address), s.load32(address, 8, "i32_load16_u"));
+    else s.run(pushIfRoom, s.load64(address), s.load32(address, 8, "i32_load16_u"));
   },
 };
 
 const fild: Definition = {
   name: "fild",
   shapes: ["m2", "m4", "m8"],
-  hot: ["m4"],
+  hot: ["m4", "m8"],
   access: "",
   emit(c, _places, shape) {
     const { s, address } = beginMemory(c, shape.sizes[0]!, ACCESS.READ);
@@ -74,8 +137,7 @@ const storeExtendedValue: Helper = defineHelper(
       s.return(s.i64(3n << 62n), SIGN | SPECIAL, 1);
     });
     loadExtended(s, value, registerAt(physical(s, 0)));
-    s.run(raise, 0);
-    e.op("drop");
+    clearC1(s);
     s.return(value.significand, value.signExponent, 1);
     e.op("unreachable");
   },
@@ -108,15 +170,12 @@ function fst(name: "fst" | "fstp"): Definition {
     emit(c, [destination], shape) {
       const { e } = c;
       if (shape.memory < 0) {
-        const s = begin(c);
-        s.run(copyTop, indexOf(c, destination!));
-        if (!pops) {
-          e.op("drop");
+        if (pops) {
+          popToRegister(c, destination!);
           return;
         }
-        e.if();
-        s.run(pop);
-        e.end();
+        begin(c).run(copyTop, indexOf(c, destination!));
+        e.op("drop");
       } else if (shape.sizes[0] === 10) {
         const { s, address } = beginMemory(c, 10, ACCESS.WRITE);
         const [significand, word, store] = [e.temporary("i64"), e.temporary("i32"), e.temporary("i32")];
@@ -152,7 +211,30 @@ const fxch: Definition = {
   shapes: ["s"],
   hot: ["s"],
   access: "",
-  emit: (c, [other]) => begin(c).run(exchange, indexOf(c, other!)),
+  emit(c, [other]) {
+    const { e } = c;
+    const s = begin(c);
+    const held = e.temporary("v128");
+    const [word, tags, top, from] = temporaries(c, 4) as [Local32, Local32, Local32, Local32];
+    word.set(statusWord(s));
+    tags.set(s.load32(0, STATE.ftw));
+    top.set(word.shr(11).and(7));
+    from.set(word.shr(11).add(indexOf(c, other!)).and(7));
+    s.if(
+      tags.shr(top).and(tags.shr(from)).and(1),
+      () => {
+        s.store32(0, STATE.fsw, word.and(~FSW.C1));
+        top.set(registerAt(top));
+        from.set(registerAt(from));
+        e.get(top.index).simdMem("v128_load").set(held);
+        copyRegister(c, top, from);
+        e.get(from.index).get(held).simdMem("v128_store");
+      },
+      () => s.run(exchange, indexOf(c, other!)),
+    );
+    e.release("v128", held);
+    e.release("i32", word.index, tags.index, top.index, from.index);
+  },
 };
 
 /** The condition of FCMOVcc as Jcc numbers it. */
@@ -162,6 +244,7 @@ const conditionalMoves = Object.entries(CONDITIONS).map(
   ([suffix, condition]): Definition => ({
     name: `fcmov${suffix}`,
     shapes: ["ss"],
+    hot: ["ss"],
     access: "",
     emit(c, [, source]) {
       const s = begin(c);
@@ -190,7 +273,7 @@ const constants = Object.entries(CONSTANTS).map(
       const s = begin(c);
       const control = roundingControl(s);
       const rounded = up ? control.eq(RC.NEAREST).or(control.eq(RC.UP)) : control.eq(RC.UP);
-      s.run(loadExtendedValue, s.i64(truncated).add(rounded.wide()), exponent);
+      s.run(pushIfRoom, s.i64(truncated).add(rounded.wide()), exponent);
     },
   }),
 );
@@ -202,7 +285,7 @@ function exactConstant(name: string, significand: bigint, exponent: number): Def
     access: "",
     emit(c) {
       const s = begin(c);
-      s.run(loadExtendedValue, s.i64(significand), exponent);
+      s.run(pushIfRoom, s.i64(significand), exponent);
     },
   };
 }

@@ -1,6 +1,8 @@
 import { type Int32, type Local32, type Local64, Script } from "../expressions.ts";
 import { defineHelper, type Helper } from "../helpers.ts";
+import { STATE } from "../layout.ts";
 import {
+  clearC1,
   controlWord,
   FSW,
   INTEGER_BIT,
@@ -9,6 +11,7 @@ import {
   roundingControl,
   SIGN,
   SPECIAL,
+  statusWord,
   storeExtended,
 } from "./x87-state.ts";
 
@@ -85,8 +88,7 @@ export const round: Helper = defineHelper(
       () => {
         s.if(low.isZero(), () => {
           storeExtended(s, destination, high, exponent.or(sign));
-          s.run(raise, 0);
-          e.op("drop");
+          clearC1(s);
           s.return();
         });
         increment.set(low.above(HALF).or(low.eq(HALF).and(high.narrow().and(1))));
@@ -96,8 +98,15 @@ export const round: Helper = defineHelper(
           exponent.set(exponent.add(1));
         });
         storeExtended(s, destination, high, exponent.or(sign));
-        s.run(raise, increment.shl(9).or(FSW.PE));
-        e.op("drop");
+        flags.set(increment.shl(9).or(FSW.PE));
+        s.if(
+          controlWord(s).and(FSW.PE),
+          () => s.store32(0, STATE.fsw, statusWord(s).and(~FSW.C1).or(flags)),
+          () => {
+            s.run(raise, flags);
+            e.op("drop");
+          },
+        );
         s.return();
       },
     );

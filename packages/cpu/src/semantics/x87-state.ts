@@ -121,19 +121,29 @@ export const raise: Helper = defineHelper("x87.raise", { parameters: ["i32"], re
   unmasked.push();
 });
 
+/** Clears C1: nothing was rounded up. */
+export function clearC1(s: Script): void {
+  s.store32(0, STATE.fsw, statusWord(s).and(~FSW.C1));
+}
+
 /** () Marks ST(0) empty and moves TOP up. */
 export const pop: Helper = defineHelper("x87.pop", { parameters: [], results: [] }, (e, call) => {
   const s = new Script(e, call);
-  s.store32(0, STATE.ftw, s.load32(0, STATE.ftw).and(s.i32(1).shl(physical(s, 0)).xor(-1)));
-  s.store32(0, STATE.fsw, statusWord(s).and(~TOP_MASK).or(statusWord(s).add(0x800).and(TOP_MASK)));
+  const word = s.local32();
+  word.set(statusWord(s));
+  s.store32(0, STATE.ftw, s.load32(0, STATE.ftw).and(s.i32(1).shl(word.shr(11).and(7)).xor(-1)));
+  s.store32(0, STATE.fsw, word.and(~TOP_MASK).or(word.add(0x800).and(TOP_MASK)));
 });
 
 /** (significand, sign and exponent) Moves TOP down and fills the new ST(0). */
 export const push: Helper = defineHelper("x87.push", { parameters: ["i64", "i32"], results: [] }, (e, call) => {
   const s = new Script(e, call);
-  s.store32(0, STATE.fsw, statusWord(s).and(~TOP_MASK).or(statusWord(s).sub(0x800).and(TOP_MASK)));
-  storeExtended(s, registerAt(physical(s, 0)), s.parameter64(0), s.parameter32(1));
-  s.store32(0, STATE.ftw, s.load32(0, STATE.ftw).or(s.i32(1).shl(physical(s, 0))));
+  const [word, number] = [s.local32(), s.local32()];
+  word.set(statusWord(s));
+  number.set(word.shr(11).sub(1).and(7));
+  s.store32(0, STATE.fsw, word.and(~TOP_MASK).or(number.shl(11)));
+  storeExtended(s, registerAt(number), s.parameter64(0), s.parameter32(1));
+  s.store32(0, STATE.ftw, s.load32(0, STATE.ftw).or(s.i32(1).shl(number)));
 });
 
 /** (address) Stores the QNaN floating-point indefinite there. */
@@ -157,6 +167,31 @@ export const canPush: Helper = defineHelper("x87.canPush", { parameters: [], res
   s.run(push, s.i64(INDEFINITE), SIGN | SPECIAL);
   e.i32(0);
 });
+
+/** (significand, sign and exponent) Pushes a value that needs no check but for room, and clears C1. */
+export const pushIfRoom: Helper = defineHelper(
+  "x87.pushIfRoom",
+  { parameters: ["i64", "i32"], results: [] },
+  (e, call) => {
+    const s = new Script(e, call);
+    const [word, number, tags] = [s.local32(), s.local32(), s.local32()];
+    word.set(statusWord(s));
+    number.set(word.shr(11).sub(1).and(7));
+    tags.set(s.load32(0, STATE.ftw));
+    s.if(
+      tags.shr(number).and(1),
+      () => {
+        s.run(canPush);
+        e.op("drop");
+      },
+      () => {
+        s.store32(0, STATE.fsw, word.and(~(TOP_MASK | FSW.C1)).or(number.shl(11)));
+        storeExtended(s, registerAt(number), s.parameter64(0), s.parameter32(1));
+        s.store32(0, STATE.ftw, tags.or(s.i32(1).shl(number)));
+      },
+    );
+  },
+);
 
 /**
  * (physical register number) → 1 when the exception is masked: that register became the indefinite. An operand was empty:

@@ -11,10 +11,11 @@ export interface Handler {
 }
 
 /** Records without an instruction of their own: continue at another record, or ask JavaScript. */
-export const PSEUDO = { goto: "pseudo.goto", decode: "pseudo.decode", undefined: "pseudo.undefined" } as const;
+export const PSEUDO = { goto: "pseudo.goto", decode: "pseudo.decode", check: "pseudo.check", undefined: "pseudo.undefined" } as const;
 
 const pseudo: readonly Definition[] = [
   { name: PSEUDO.goto, shapes: [""], hot: [""], access: "", emit: (c) => (c.uncount(), c.branch(undefined)) },
+  { name: PSEUDO.check, shapes: [""], hot: [""], access: "", emit: (c) => c.checkNextPage() },
   { name: PSEUDO.decode, shapes: [""], access: "", emit: (c) => c.service() },
   { name: PSEUDO.undefined, shapes: [""], access: "", emit: (c) => c.raise(6, 0) },
 ];

@@ -68,6 +68,7 @@ export class BytesPlace implements Place {
 
 /** What both forms of tier 0 share: operands are read from the record at run time. */
 abstract class RecordLowering implements Lowering {
+  abstract readonly whole: boolean;
   readonly e: CodeEmitter;
   readonly state: StateAccess;
   readonly flags: Flags;
@@ -93,6 +94,7 @@ abstract class RecordLowering implements Lowering {
   abstract effectiveAddress(withSegment: boolean): void;
   abstract wrap(): void;
   abstract uncount(): void;
+  abstract checkNextPage(): void;
 
   reachable(): void {
     this.ended = false;
@@ -175,6 +177,7 @@ abstract class RecordLowering implements Lowering {
  * branches to the cold function of the same record, which starts the instruction anew. Nothing may be written before that.
  */
 export class HotLowering extends RecordLowering {
+  readonly whole = false;
   protected readonly record: number;
   private readonly frame: LoopFrame;
   constructor(e: CodeEmitter, helpers: HelperFunctions, frame: LoopFrame) {
@@ -213,6 +216,22 @@ export class HotLowering extends RecordLowering {
     e.release("i32", entry);
     this.owned.push(host);
     return host;
+  }
+
+  checkNextPage(): void {
+    const { e, frame } = this;
+    const page = e.temporary("i64");
+    const entry = e.temporary("i32");
+    this.state.get64(STATE.ripBase);
+    e.i64(4096).op("i64_add").tee(page).op("i32_wrap_i64").i32(8).op("i32_shr_u");
+    e.i32((TLB.entries - 1) * TLB.entryBytes).op("i32_and").get(frame.tlb).op("i32_add").tee(entry);
+    e.mem("i64_load", TLB.execute).get(page).op("i64_ne").brIf(frame.cold);
+    e.get(entry).mem("i32_load", TLB.execute + 8).get(frame.record).mem("i32_load", RECORD.immediate);
+    e.op("i32_ne").brIf(frame.cold);
+    this.uncount();
+    this.next();
+    e.release("i64", page);
+    e.release("i32", entry);
   }
 
   /** Only 64-bit code runs hot; nothing wraps there. */
@@ -277,6 +296,7 @@ export class HotLowering extends RecordLowering {
 
 /** A function that executes one record in full generality: misses, crossings, faults, address sizes. */
 export class ColdLowering extends RecordLowering {
+  readonly whole = true;
   /** The record is the function's parameter. */
   protected readonly record = 0;
   private readonly functions: ColdFunctions;
@@ -357,6 +377,10 @@ export class ColdLowering extends RecordLowering {
     this.state.set32(ENGINE.reason, () => this.e.i32(REASON.SERVICE));
     this.e.i32(STATUS.EXIT).return();
     this.ended = true;
+  }
+
+  checkNextPage(): void {
+    this.service();
   }
 
   /** Whoever calls a cold function counts. */

@@ -75,6 +75,8 @@ export function semanticName(instruction: Instruction): string {
   if (name === "pop" && memory) return `pop.memory.${instruction.sizes[0]}`;
   if (BIT_TESTS.has(name) && memory && instruction.kinds[1] === OPERAND.REGISTER) return `${name}.string`;
   const segment = hasClass(instruction, REGISTER_CLASS.SEGMENT);
+  if (segment && name === "mov" && !(instruction.kinds[0] === OPERAND.REGISTER && instruction.classes[0] === REGISTER_CLASS.SEGMENT))
+    return "mov.from.segment";
   if (segment && (name === "mov" || name === "push" || name === "pop")) return `${name}.segment`;
   if (name === "mov" && (hasClass(instruction, REGISTER_CLASS.CONTROL) || hasClass(instruction, REGISTER_CLASS.DEBUG)))
     return "mov.control";
@@ -94,6 +96,7 @@ export class Selector {
   readonly undefinedHandler: Handler;
   readonly gotoHandler: Handler;
   readonly decodeHandler: Handler;
+  readonly checkHandler: Handler;
   /** Names and shapes that guest code used and no definition covers; they raise #UD. */
   readonly missing: Set<string> = new Set();
 
@@ -102,6 +105,7 @@ export class Selector {
     this.undefinedHandler = table.find(PSEUDO.undefined, "")!;
     this.gotoHandler = table.find(PSEUDO.goto, "")!;
     this.decodeHandler = table.find(PSEUDO.decode, "")!;
+    this.checkHandler = table.find(PSEUDO.check, "")!;
   }
 
   select(instruction: Instruction): Handler {

@@ -221,6 +221,7 @@ class ConstantPlace implements Place {
  * record, which the interpreter then executes in full generality.
  */
 export class RegionLowering implements Lowering {
+  readonly whole = false;
   readonly e: CodeEmitter;
   readonly state: StateAccess;
   readonly flags: RegionFlags;
@@ -445,6 +446,10 @@ export class RegionLowering implements Lowering {
   wrap(): void {}
 
   uncount(): void {}
+
+  checkNextPage(): void {
+    this.raise();
+  }
 
   reachable(): void {
     this.ended = false;

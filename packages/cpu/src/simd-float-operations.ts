@@ -1,0 +1,250 @@
+import {
+  add,
+  compare,
+  convert,
+  DOUBLE,
+  defaultNan,
+  divide,
+  type FloatContext,
+  type Format,
+  fromInteger,
+  infinity,
+  minimum,
+  multiply,
+  ORDER,
+  quiet,
+  ROUND,
+  roundToIntegral,
+  SINGLE,
+  squareRoot,
+  toInteger,
+  unpack,
+  zero,
+} from "./soft-float.ts";
+
+/** Operands of one instruction: `a` the destination, `b` the source, 16 readable bytes each. */
+export interface FloatOperands {
+  readonly context: FloatContext;
+  readonly a: DataView;
+  readonly b: DataView;
+  readonly out: DataView;
+  readonly immediate: number;
+  /** Bits of the general register operand. */
+  readonly size: number;
+}
+/** Bytes of `out` that go to the destination, or the status flags to load. */
+export interface FloatResult {
+  readonly bytes: number;
+  readonly flags?: number;
+}
+export type FloatOperation = (operands: FloatOperands) => FloatResult;
+
+const get = (view: DataView, format: Format, lane: number): bigint =>
+  format.bits === 32 ? BigInt(view.getUint32(lane * 4, true)) : view.getBigUint64(lane * 8, true);
+const put = (view: DataView, format: Format, lane: number, value: bigint): void => {
+  if (format.bits === 32) view.setUint32(lane * 4, Number(value), true);
+  else view.setBigUint64(lane * 8, value, true);
+};
+
+const KINDS = [
+  ["ps", SINGLE, 4],
+  ["pd", DOUBLE, 2],
+  ["ss", SINGLE, 1],
+  ["sd", DOUBLE, 1],
+] as const;
+
+type Lanewise = (context: FloatContext, format: Format, a: bigint, b: bigint, immediate: number) => bigint;
+
+/** One operation on every lane, or on lane 0 of scalars. */
+function lanewise(operation: Lanewise, format: Format, lanes: number): FloatOperation {
+  return ({ context, a, b, out, immediate }) => {
+    for (let lane = 0; lane < lanes; lane++)
+      put(out, format, lane, operation(context, format, get(a, format, lane), get(b, format, lane), immediate));
+    return { bytes: (lanes * format.bits) / 8 };
+  };
+}
+
+const comparePredicate: Lanewise = (context, format, a, b, immediate) => {
+  const predicate = immediate & 3;
+  const order = compare(context, format, a, b, predicate === 0 || predicate === 3);
+  const holds =
+    predicate === 0
+      ? order === ORDER.EQUAL
+      : predicate === 1
+        ? order === ORDER.LESS
+        : predicate === 2
+          ? order === ORDER.LESS || order === ORDER.EQUAL
+          : order === ORDER.UNORDERED;
+  return holds !== (immediate & 4) > 0 ? (1n << BigInt(format.bits)) - 1n : 0n;
+};
+
+/** The approximations have 12 significant bits; they raise nothing and take denormals for zeros. */
+const APPROXIMATE_BITS = 12;
+function approximation(value: number): bigint {
+  const view = new DataView(new ArrayBuffer(4));
+  view.setFloat32(0, value);
+  const bits = view.getUint32(0);
+  const drop = 24 - APPROXIMATE_BITS;
+  const rounded = ((bits + (1 << (drop - 1))) & ~((1 << drop) - 1)) >>> 0;
+  const tiny = (rounded & 0x7f800000) === 0;
+  return BigInt(tiny ? rounded & 0x80000000 : rounded) & 0xffffffffn;
+}
+const approximate =
+  (root: boolean): Lanewise =>
+  (context, format, _a, b) => {
+    const x = unpack(context, format, b);
+    if (x.kind === "nan") return quiet(format, b);
+    if (x.denormal || (x.kind === "number" && x.mantissa === 0n)) return infinity(format, x.negative);
+    if (root && x.negative) return defaultNan(format);
+    if (x.kind === "infinity") return zero(format, x.negative);
+    const value = (x.negative ? -1 : 1) * Number(x.mantissa) * 2 ** x.exponent;
+    return approximation(root ? 1 / Math.sqrt(value) : 1 / value);
+  };
+
+const LANEWISE: Readonly<Record<string, Lanewise>> = {
+  add: (context, format, a, b) => add(context, format, a, b),
+  sub: (context, format, a, b) => add(context, format, a, b, true),
+  mul: multiply,
+  div: divide,
+  sqrt: (context, format, _a, b) => squareRoot(context, format, b),
+  min: (context, format, a, b) => minimum(context, format, a, b, ORDER.LESS),
+  max: (context, format, a, b) => minimum(context, format, a, b, ORDER.GREATER),
+  cmp: comparePredicate,
+  round: (context, format, _a, b, immediate) =>
+    roundToIntegral(
+      context,
+      format,
+      b,
+      immediate & 4 ? context.rounding : immediate & 3,
+      (immediate & 8) !== 0,
+    ),
+};
+
+function flagComparison(format: Format, quietNans: boolean): FloatOperation {
+  return ({ context, a, b }) => {
+    const order = compare(context, format, get(a, format, 0), get(b, format, 0), quietNans);
+    const flags = order === ORDER.UNORDERED ? 0x45 : order === ORDER.EQUAL ? 0x40 : order === ORDER.LESS ? 1 : 0;
+    return { bytes: 0, flags };
+  };
+}
+
+/** `lanes` integers of 32 bits from floats; the rest of 16 bytes (8 for MMX) becomes zero. */
+function toIntegers(format: Format, lanes: number, truncate: boolean, bytes: number): FloatOperation {
+  return ({ context, b, out }) => {
+    for (let lane = 0; lane < lanes; lane++) {
+      const value = toInteger(context, format, get(b, format, lane), 32, truncate ? ROUND.ZERO : context.rounding);
+      out.setUint32(lane * 4, Number(value), true);
+    }
+    return { bytes };
+  };
+}
+
+function toGeneral(format: Format, truncate: boolean): FloatOperation {
+  return ({ context, b, out, size }) => {
+    out.setBigUint64(
+      0,
+      toInteger(context, format, get(b, format, 0), size, truncate ? ROUND.ZERO : context.rounding),
+      true,
+    );
+    return { bytes: 8 };
+  };
+}
+
+function fromGeneral(format: Format): FloatOperation {
+  return ({ context, b, out, size }) => {
+    const value = size === 64 ? b.getBigInt64(0, true) : BigInt(b.getInt32(0, true));
+    put(out, format, 0, fromInteger(context, format, value));
+    return { bytes: format.bits / 8 };
+  };
+}
+
+function fromIntegers(lanes: number): FloatOperation {
+  return ({ context, b, out }) => {
+    for (let lane = 0; lane < lanes; lane++)
+      put(out, SINGLE, lane, fromInteger(context, SINGLE, BigInt(b.getInt32(lane * 4, true))));
+    return { bytes: lanes * 4 };
+  };
+}
+
+function conversion(from: Format, to: Format, lanes: number, bytes: number): FloatOperation {
+  return ({ context, b, out }) => {
+    for (let lane = 0; lane < lanes; lane++) put(out, to, lane, convert(context, from, to, get(b, from, lane)));
+    return { bytes };
+  };
+}
+
+type Pick = (lane: number, lanes: number) => readonly [subtract: boolean, a: number, b: number];
+/** Sums of chosen lanes: 0 and up the destination's, then the source's. */
+function sums(format: Format, lanes: number, pick: Pick): FloatOperation {
+  return ({ context, a, b, out }) => {
+    const value = (index: number) => get(index < lanes ? a : b, format, index % lanes);
+    for (let lane = 0; lane < lanes; lane++) {
+      const [subtract, x, y] = pick(lane, lanes);
+      put(out, format, lane, add(context, format, value(x), value(y), subtract));
+    }
+    return { bytes: 16 };
+  };
+}
+
+/** DPPS and DPPD: products of the chosen lanes, added in pairs, to the chosen lanes. */
+function dotProduct(format: Format, lanes: number): FloatOperation {
+  return ({ context, a, b, out, immediate }) => {
+    const terms = Array.from({ length: lanes }, (_, lane) =>
+      (immediate >> (4 + lane)) & 1 ? multiply(context, format, get(a, format, lane), get(b, format, lane)) : 0n,
+    );
+    if (!context.settle()) return { bytes: 0 };
+    let total = add(context, format, terms[0]!, terms[1]!);
+    if (lanes === 4) {
+      const other = add(context, format, terms[2]!, terms[3]!);
+      if (!context.settle()) return { bytes: 0 };
+      total = add(context, format, total, other);
+    }
+    for (let lane = 0; lane < lanes; lane++) put(out, format, lane, (immediate >> lane) & 1 ? total : 0n);
+    return { bytes: 16 };
+  };
+}
+
+/** Floating-point instructions by name, every case of them. */
+export const FLOAT_OPERATIONS: Readonly<Record<string, FloatOperation>> = {
+  ...Object.fromEntries(
+    Object.entries(LANEWISE).flatMap(([name, operation]) =>
+      KINDS.map(([kind, format, lanes]) => [`${name}${kind}`, lanewise(operation, format, lanes)]),
+    ),
+  ),
+  rcpps: lanewise(approximate(false), SINGLE, 4),
+  rcpss: lanewise(approximate(false), SINGLE, 1),
+  rsqrtps: lanewise(approximate(true), SINGLE, 4),
+  rsqrtss: lanewise(approximate(true), SINGLE, 1),
+  comiss: flagComparison(SINGLE, false),
+  comisd: flagComparison(DOUBLE, false),
+  ucomiss: flagComparison(SINGLE, true),
+  ucomisd: flagComparison(DOUBLE, true),
+  cvtps2dq: toIntegers(SINGLE, 4, false, 16),
+  cvttps2dq: toIntegers(SINGLE, 4, true, 16),
+  cvtpd2dq: toIntegers(DOUBLE, 2, false, 16),
+  cvttpd2dq: toIntegers(DOUBLE, 2, true, 16),
+  cvtps2pi: toIntegers(SINGLE, 2, false, 8),
+  cvttps2pi: toIntegers(SINGLE, 2, true, 8),
+  cvtpd2pi: toIntegers(DOUBLE, 2, false, 8),
+  cvttpd2pi: toIntegers(DOUBLE, 2, true, 8),
+  cvtss2si: toGeneral(SINGLE, false),
+  cvttss2si: toGeneral(SINGLE, true),
+  cvtsd2si: toGeneral(DOUBLE, false),
+  cvttsd2si: toGeneral(DOUBLE, true),
+  cvtsi2ss: fromGeneral(SINGLE),
+  cvtsi2sd: fromGeneral(DOUBLE),
+  cvtdq2ps: fromIntegers(4),
+  cvtpi2ps: fromIntegers(2),
+  cvtss2sd: conversion(SINGLE, DOUBLE, 1, 8),
+  cvtsd2ss: conversion(DOUBLE, SINGLE, 1, 4),
+  cvtps2pd: conversion(SINGLE, DOUBLE, 2, 16),
+  cvtpd2ps: conversion(DOUBLE, SINGLE, 2, 16),
+  ...Object.fromEntries(
+    KINDS.slice(0, 2).flatMap(([kind, format, lanes]) => [
+      [`hadd${kind}`, sums(format, lanes, (lane) => [false, lane * 2, lane * 2 + 1])],
+      [`hsub${kind}`, sums(format, lanes, (lane) => [true, lane * 2, lane * 2 + 1])],
+      [`addsub${kind}`, sums(format, lanes, (lane, count) => [(lane & 1) === 0, lane, count + lane])],
+      [`dp${kind}`, dotProduct(format, lanes)],
+    ]),
+  ),
+};
