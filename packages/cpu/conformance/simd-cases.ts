@@ -36,8 +36,8 @@ const NOT_RECORDED = /^(rcp|rsqrt|ldmxcsr|clflush|.fence)/;
 
 const SINGLES = [
   0, 1, 2, 0x7fffff, 0x7ffffe, 0x800000, 0x800001, 0xffffff, 0x1000000, 0x7f7fffff, 0x7f800000, 0x7fc00000, 0x7f800001,
-  0x7fffffff, 0x3f800000, 0x3f000000, 0x3fc00000, 0x40200000, 0x4b000000, 0x4b7fffff, 0x4effffff, 0x4f000000, 0x5f000000,
-  0x3effffff, 0x00400000,
+  0x7fffffff, 0x3f800000, 0x3f000000, 0x3fc00000, 0x40200000, 0x4b000000, 0x4b7fffff, 0x4effffff, 0x4f000000,
+  0x5f000000, 0x3effffff, 0x00400000,
 ];
 const DOUBLES = [
   0n,
@@ -141,15 +141,18 @@ export function makeSimdCase(code: Uint8Array, seed: number): SimdCase | undefin
   }
   if (row.name.startsWith("maskmov")) registers[7] = BigInt(0xa00000 + random.below(4070));
   if (row.name.startsWith("pcmpestr"))
-    for (const number of [0, 2]) if (random.below(2)) registers[number] = BigInt.asUintN(64, BigInt(random.below(40) - 20));
+    for (const number of [0, 2])
+      if (random.below(2)) registers[number] = BigInt.asUintN(64, BigInt(random.below(40) - 20));
   const xmm = new Uint8Array(256);
-  const kind = random.below(8) === 0 ? random.below(3) : isDouble(row.name) ? 0 : isSingle(row.name) ? 1 : random.below(4);
+  const kind =
+    random.below(8) === 0 ? random.below(3) : isDouble(row.name) ? 0 : isSingle(row.name) ? 1 : random.below(4);
   fill(random, xmm, kind);
   const strings = row.name.startsWith("pcmp") && row.name.includes("str");
   if (strings) for (let i = 0; i < 256; i++) xmm[i] = random.below(12) === 0 ? 0 : 0x61 + random.below(4);
   // Some registers are nearly the same.
   if (random.below(4) === 0)
-    for (let i = 16; i < 256; i++) xmm[i] = xmm[i % 16]! ^ (i % 8 === 7 && random.below(2) ? 0x80 : i % 8 === 0 ? random.below(2) : 0);
+    for (let i = 16; i < 256; i++)
+      xmm[i] = xmm[i % 16]! ^ (i % 8 === 7 && random.below(2) ? 0x80 : i % 8 === 0 ? random.below(2) : 0);
   let mxcsr = 0x1f80 | (random.below(2) ? 0x20 : random.below(64));
   if (random.below(2)) {
     mxcsr = random.below(64) | (random.below(4) << 13);
@@ -188,16 +191,14 @@ export function runSimd(machine: ConformanceMachine, test: SimdCase, tier: 0 | 1
   memory.words[STATE.fcw / 4] = vectors.controlWord;
   memory.words[STATE.fsw / 4] = vectors.statusWord;
   memory.words[STATE.ftw / 4] = vectors.tags;
-  for (let i = 0; i < 8; i++)
-    memory.bytes.set(vectors.st.subarray(i * 10, i * 10 + 10), slot(vectors.statusWord, i));
+  for (let i = 0; i < 8; i++) memory.bytes.set(vectors.st.subarray(i * 10, i * 10 + 10), slot(vectors.statusWord, i));
   const base = machine.run(test.base, tier);
   if (base === undefined) return undefined;
   const xmm = new Uint8Array(256);
   for (let i = 0; i < 16; i++) xmm.set(memory.bytes.subarray(STATE.xmm + i * 32, STATE.xmm + i * 32 + 16), i * 16);
   const statusWord = memory.words[STATE.fsw / 4]!;
   const st = new Uint8Array(80);
-  for (let i = 0; i < 8; i++)
-    st.set(memory.bytes.subarray(slot(statusWord, i), slot(statusWord, i) + 10), i * 10);
+  for (let i = 0; i < 8; i++) st.set(memory.bytes.subarray(slot(statusWord, i), slot(statusWord, i) + 10), i * 10);
   return {
     base,
     vectors: {
@@ -226,4 +227,3 @@ export function digestSimd(test: SimdCase, outcome: SimdOutcome): number {
   }
   return hash >>> 0;
 }
-

@@ -168,7 +168,11 @@ export class CodeCache implements CodeListener {
    * Enters an instruction that begins at `offset` of frame `first` and ends in frame `second`, decoded already. Three
    * records: a check that the next page is still that frame, the instruction, and the way on. Returns the instruction's.
    */
-  addCrossing(instruction: Instruction, mode: 64 | 32, place: { first: number; offset: number; second: number; from: number }): number {
+  addCrossing(
+    instruction: Instruction,
+    mode: 64 | 32,
+    place: { first: number; offset: number; second: number; from: number },
+  ): number {
     if (this.nextRecord + 4 * RECORD.size > this.layout.recordsEnd) this.clear();
     const { words, view, bytes } = this.memory;
     const page = this.pages.get(pageKey(place.first, mode)) ?? this.addPage(place.first, mode);

@@ -17,6 +17,8 @@ export interface Definition {
   readonly access: string;
   /** Shapes that get a handler in the interpreter's main loop; all others are reached through a call. */
   readonly hot?: readonly string[];
+  /** Whether forms outside the main loop are translated all the same, helpers included. */
+  readonly translated?: boolean;
   /** Emits the instruction. `shape` is the parsed form. */
   emit(c: Lowering, operands: readonly Place[], shape: Shape): void;
 }

@@ -23,7 +23,9 @@ const CPUINFO_NAMES: Readonly<Record<string, string>> = {
 
 /** Features that say nothing of single instructions, or whose instructions every x86-64 processor has. */
 const BASIC =
-  "fpu de tsc msr pae mce cx8 apic mca cmov pat clflush fxsr syscall nx lm rep_good nopl cx16 hypervisor lahf_lm mmx sse sse2 erms fsrm".split(" ");
+  "fpu de tsc msr pae mce cx8 apic mca cmov pat clflush fxsr syscall nx lm rep_good nopl cx16 hypervisor lahf_lm mmx sse sse2 erms fsrm".split(
+    " ",
+  );
 
 /**
  * The CPU features that the engine executes completely, by their names in /proc/cpuinfo: those of which every instruction
@@ -37,6 +39,8 @@ export function implementedFeatures(): string[] {
     const counts = !row.privileged && (!row.vex || row.feature.startsWith("bmi"));
     if (counts && !defined.has(row.name)) missing.add(row.feature);
   }
-  const vector = Object.entries(CPUINFO_NAMES).filter(([feature]) => OPCODES.some((row) => row.feature === feature) && !missing.has(feature));
+  const vector = Object.entries(CPUINFO_NAMES).filter(
+    ([feature]) => OPCODES.some((row) => row.feature === feature) && !missing.has(feature),
+  );
   return [...BASIC, ...vector.map(([, name]) => name)];
 }

@@ -216,7 +216,8 @@ export function engineLayout(domainBytes: number): EngineLayout {
   const frameTable = TLB.start + TLB.contextBytes * TLB.contexts;
   const fixed = codeTableCount * CODE_TABLE_BYTES + recordBytes;
   // The frame tables have twelve bytes for each frame, the engine's own included: over-estimate those a little.
-  const frames = Math.ceil((frameTable + fixed + domainBytes) / 4096) + Math.ceil((domainBytes / 4096) * (12 / 4096)) + 400;
+  const frames =
+    Math.ceil((frameTable + fixed + domainBytes) / 4096) + Math.ceil((domainBytes / 4096) * (12 / 4096)) + 400;
   const slotTable = (frameTable + frames * 4 + 15) & ~15;
   const codeTables = (slotTable + frames * 8 + 4095) & ~4095;
   const records = codeTables + codeTableCount * CODE_TABLE_BYTES;

@@ -64,8 +64,7 @@ const maskedStore: Service = (engine, record) => {
   if (!memory.bytes.subarray(mask, mask + count).some((byte) => byte & 0x80)) return SERVICE_RESULT.NEXT;
   const at = engine.exports.translate(address, count, ACCESS.WRITE);
   if (at === 0) return SERVICE_RESULT.FAULT;
-  for (let i = 0; i < count; i++)
-    if (memory.bytes[mask + i]! & 0x80) memory.bytes[at + i] = memory.bytes[source + i]!;
+  for (let i = 0; i < count; i++) if (memory.bytes[mask + i]! & 0x80) memory.bytes[at + i] = memory.bytes[source + i]!;
   engine.commit();
   return SERVICE_RESULT.NEXT;
 };

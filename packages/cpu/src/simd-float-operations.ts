@@ -111,13 +111,7 @@ const LANEWISE: Readonly<Record<string, Lanewise>> = {
   max: (context, format, a, b) => minimum(context, format, a, b, ORDER.GREATER),
   cmp: comparePredicate,
   round: (context, format, _a, b, immediate) =>
-    roundToIntegral(
-      context,
-      format,
-      b,
-      immediate & 4 ? context.rounding : immediate & 3,
-      (immediate & 8) !== 0,
-    ),
+    roundToIntegral(context, format, b, immediate & 4 ? context.rounding : immediate & 3, (immediate & 8) !== 0),
 };
 
 function flagComparison(format: Format, quietNans: boolean): FloatOperation {

@@ -74,7 +74,8 @@ export interface Unpacked {
 }
 
 const fractionMask = (format: Format) => (1n << BigInt(format.fraction)) - 1n;
-const infinityBits = (format: Format) => ((1n << BigInt(format.bits - 1 - format.fraction)) - 1n) << BigInt(format.fraction);
+const infinityBits = (format: Format) =>
+  ((1n << BigInt(format.bits - 1 - format.fraction)) - 1n) << BigInt(format.fraction);
 const signBit = (format: Format, negative: boolean) => (negative ? 1n << BigInt(format.bits - 1) : 0n);
 const quietBit = (format: Format) => 1n << BigInt(format.fraction - 1);
 
@@ -105,7 +106,12 @@ export function unpack(context: FloatContext, format: Format, bits: bigint): Unp
   }
   const least = 1 - format.bias - format.fraction;
   if (field > 0)
-    return { ...base, kind: "number", mantissa: fraction | (1n << BigInt(format.fraction)), exponent: least + field - 1 };
+    return {
+      ...base,
+      kind: "number",
+      mantissa: fraction | (1n << BigInt(format.fraction)),
+      exponent: least + field - 1,
+    };
   if (fraction === 0n || context.denormalsAreZeros) return { ...base, kind: "number" };
   return { ...base, kind: "number", denormal: true, mantissa: fraction, exponent: least };
 }
@@ -113,7 +119,12 @@ export function unpack(context: FloatContext, format: Format, bits: bigint): Unp
 const lengthOf = (value: bigint) => (value === 0n ? 0 : value.toString(2).length);
 
 /** `mantissa / 2 ** shift` rounded to an integer. */
-function shiftRounded(mantissa: bigint, shift: number, negative: boolean, rounding: number): { value: bigint; exact: boolean } {
+function shiftRounded(
+  mantissa: bigint,
+  shift: number,
+  negative: boolean,
+  rounding: number,
+): { value: bigint; exact: boolean } {
   if (shift <= 0) return { value: mantissa << BigInt(-shift), exact: true };
   const value = mantissa >> BigInt(shift);
   const rest = mantissa - (value << BigInt(shift));
@@ -127,7 +138,13 @@ function shiftRounded(mantissa: bigint, shift: number, negative: boolean, roundi
 }
 
 /** Rounds `mantissa * 2 ** exponent` to the format. The lowest bit of a long mantissa may stand for all that follow it. */
-export function round(context: FloatContext, format: Format, negative: boolean, mantissa: bigint, exponent: number): bigint {
+export function round(
+  context: FloatContext,
+  format: Format,
+  negative: boolean,
+  mantissa: bigint,
+  exponent: number,
+): bigint {
   if (mantissa === 0n) return zero(format, negative);
   const { rounding } = context;
   const precision = format.fraction + 1;
@@ -157,11 +174,22 @@ export function round(context: FloatContext, format: Format, negative: boolean, 
   }
   if (!free.exact) context.flags |= FLAG.PE;
   const aligned = lengthOf(free.value) > precision ? free.value >> 1n : free.value;
-  return signBit(format, negative) | (BigInt(top + format.bias) << BigInt(format.fraction)) | (aligned & fractionMask(format));
+  return (
+    signBit(format, negative) |
+    (BigInt(top + format.bias) << BigInt(format.fraction)) |
+    (aligned & fractionMask(format))
+  );
 }
 
 /** The NaN that an operation on these operands answers: the first one's, else the second's; `undefined` without any. */
-function nanOf(context: FloatContext, format: Format, a: bigint, x: Unpacked, b: bigint, y: Unpacked): bigint | undefined {
+function nanOf(
+  context: FloatContext,
+  format: Format,
+  a: bigint,
+  x: Unpacked,
+  b: bigint,
+  y: Unpacked,
+): bigint | undefined {
   if (x.signalling || y.signalling) context.flags |= FLAG.IE;
   if (x.kind === "nan") return quiet(format, a);
   return y.kind === "nan" ? quiet(format, b) : undefined;
@@ -187,10 +215,7 @@ export function add(context: FloatContext, format: Format, a: bigint, b: bigint,
   noteDenormals(context, x, y);
   if (x.kind === "infinity") return infinity(format, x.negative);
   if (y.kind === "infinity") return infinity(format, negativeY);
-  const exponent = Math.min(
-    x.mantissa === 0n ? y.exponent : x.exponent,
-    y.mantissa === 0n ? x.exponent : y.exponent,
-  );
+  const exponent = Math.min(x.mantissa === 0n ? y.exponent : x.exponent, y.mantissa === 0n ? x.exponent : y.exponent);
   const scaled = (value: Unpacked, negative: boolean) => {
     if (value.mantissa === 0n) return 0n;
     const magnitude = value.mantissa << BigInt(value.exponent - exponent);

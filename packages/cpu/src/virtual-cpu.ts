@@ -11,6 +11,8 @@ const FXSAVE_SIZE = 512;
 const IMAGE = ENGINE.bounceRead;
 const STATUS_FLAGS = 0x8d5n;
 const TASK_SWITCHED = 8n;
+/** CR0.TS and CR0.MP. */
+const WAIT_TRAPS = 0xan;
 const EMULATE_FPU = 4n;
 const FPU_FEATURES = /^(x87|fpu|mmx|sse|ssse|aes|pclmul|sha|fxsr|xsave|avx)/i;
 
@@ -191,6 +193,8 @@ export class VirtualCpu implements Vcpu {
 
   /** Whether `instruction` raises #NM while CR0.TS or CR0.EM is set. */
   usesDisabledFpu(instruction: Instruction): boolean {
+    // WAIT minds TS only together with MP (SDM 2, WAIT).
+    if (OPCODES[instruction.row]?.name === "wait") return (this.get(STATE.cr0) & WAIT_TRAPS) === WAIT_TRAPS;
     return usesFpu[instruction.row] === true;
   }
 

@@ -11,7 +11,7 @@ declare namespace WebAssembly {
     set(index: number, value?: unknown): void;
   }
   var Table: { prototype: Table; new (descriptor: { element: "anyfunc"; initial: number; maximum?: number }): Table };
-  interface Module {}
+  type Module = {};
   var Module: { prototype: Module; new (bytes: Uint8Array<ArrayBuffer>): Module };
   interface Instance {
     readonly exports: Record<string, unknown>;

@@ -1,5 +1,5 @@
 /**
- * The paravirt command line: boot Debian's own kernel as a Xen guest, without KVM or root.
+ * The paravirt command line: boots Debian's own kernel as a Xen guest, without KVM or root.
  * @packageDocumentation
  */
-export {};
+export { main, STATUS } from "./main.ts";

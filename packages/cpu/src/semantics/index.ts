@@ -5,9 +5,9 @@ import { controlDefinitions } from "./control.ts";
 import { divisionDefinitions } from "./division.ts";
 import { moveDefinitions } from "./moves.ts";
 import { shiftDefinitions } from "./shifts.ts";
+import { simdDefinitions } from "./simd.ts";
 import { stringDefinitions } from "./strings.ts";
 import { systemDefinitions } from "./system.ts";
-import { simdDefinitions } from "./simd.ts";
 import { x87Definitions } from "./x87.ts";
 
 /** Every instruction's semantics, by subject. */

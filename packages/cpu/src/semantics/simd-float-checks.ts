@@ -60,7 +60,11 @@ function finish(e: CodeEmitter, pushExact: () => void, exactIsEnough: boolean): 
   const mxcsr = e.temporary("i32");
   e.i32(0).mem("i32_load", STATE.mxcsr).set(mxcsr);
   if (exactIsEnough) {
-    e.get(mxcsr).i32(INEXACT_IS_SILENT | ROUNDING).op("i32_and").i32(INEXACT_IS_SILENT).op("i32_eq");
+    e.get(mxcsr)
+      .i32(INEXACT_IS_SILENT | ROUNDING)
+      .op("i32_and")
+      .i32(INEXACT_IS_SILENT)
+      .op("i32_eq");
     returnIf(e, 0);
   } else {
     e.get(mxcsr).i32(ROUNDING).op("i32_and");
@@ -80,15 +84,28 @@ const exactProduct: Helper = defineHelper(
   (e) => {
     const odd = [0, 1].map((parameter) => {
       const mantissa = e.local("i64");
-      e.get(parameter).op("i64_reinterpret_f64").i64((1n << 52n) - 1n).op("i64_and");
-      e.i64(1n << 52n).op("i64_or").tee(mantissa).get(mantissa).op("i64_ctz").op("i64_shr_u").set(mantissa);
+      e.get(parameter)
+        .op("i64_reinterpret_f64")
+        .i64((1n << 52n) - 1n)
+        .op("i64_and");
+      e.i64(1n << 52n)
+        .op("i64_or")
+        .tee(mantissa)
+        .get(mantissa)
+        .op("i64_ctz")
+        .op("i64_shr_u")
+        .set(mantissa);
       return mantissa;
     });
     const bits = e.local("i64");
     e.i64(128).get(odd[0]!).op("i64_clz").op("i64_sub").get(odd[1]!).op("i64_clz").op("i64_sub").set(bits);
     e.get(bits).i64(54).op("i64_gt_u");
     returnIf(e, 0);
-    e.get(odd[0]!).get(odd[1]!).op("i64_mul").i64(1n << 53n).op("i64_lt_u");
+    e.get(odd[0]!)
+      .get(odd[1]!)
+      .op("i64_mul")
+      .i64(1n << 53n)
+      .op("i64_lt_u");
   },
 );
 
@@ -175,9 +192,9 @@ function arithmeticCheck(op: Arithmetic, type: FloatType): Helper {
 
 const ARITHMETIC = ["add", "sub", "mul", "div", "sqrt"] as const;
 const table = <T>(make: (op: Arithmetic, type: FloatType) => T) =>
-  Object.fromEntries(
-    ARITHMETIC.map((op) => [op, { f32: make(op, "f32"), f64: make(op, "f64") }]),
-  ) as Readonly<Record<Arithmetic, Readonly<Record<FloatType, T>>>>;
+  Object.fromEntries(ARITHMETIC.map((op) => [op, { f32: make(op, "f32"), f64: make(op, "f64") }])) as Readonly<
+    Record<Arithmetic, Readonly<Record<FloatType, T>>>
+  >;
 
 /** (a, b) → 1 when the operation must be done slowly; the square root ignores `b`. */
 export const arithmeticChecks: Readonly<Record<Arithmetic, Readonly<Record<FloatType, Helper>>>> =
@@ -221,7 +238,10 @@ function fromInteger(type: FloatType): Helper {
       e,
       () => {
         e.get(result).truncSat("i64_trunc_sat_f64_s").get(0).op("i64_eq");
-        e.get(result).f64(2 ** 63).op("f64_lt").op("i32_and");
+        e.get(result)
+          .f64(2 ** 63)
+          .op("f64_lt")
+          .op("i32_and");
       },
       true,
     );
@@ -237,7 +257,9 @@ function toInteger(truncate: boolean): Helper {
   return defineHelper("simd.toInteger", { parameters: ["f64", "f64"], results: ["i32"] }, (e) => {
     const [a, limit] = [0, 1];
     const result = e.local("f64");
-    e.get(a).op(truncate ? "f64_trunc" : "f64_nearest").set(result);
+    e.get(a)
+      .op(truncate ? "f64_trunc" : "f64_nearest")
+      .set(result);
     e.get(result).get(limit).op("f64_lt").get(result).get(limit).op("f64_neg").op("f64_ge").op("i32_and").op("i32_eqz");
     returnIf(e, 1);
     if (truncate) {

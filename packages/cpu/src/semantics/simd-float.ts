@@ -2,6 +2,7 @@ import type { SimdName } from "@paravirt/wasm-emit";
 import type { Definition } from "../definition.ts";
 import type { Lowering, Place } from "../lowering.ts";
 import { type Arithmetic, arithmeticChecks, type FloatType, unusualChecks } from "./simd-float-checks.ts";
+import { inlineArithmetic } from "./simd-float-inline.ts";
 import { pushImmediate, simd } from "./simd-operands.ts";
 
 /** The four kinds of SSE arithmetic: packed or scalar, single or double. */
@@ -45,30 +46,47 @@ function arithmetic(op: Arithmetic, kind: Kind): Definition {
   const check = arithmeticChecks[op][type];
   return simd(`${op}${kind}`, shapesOf(kind), "br", (c, [d, s]) => {
     const { e } = c;
-    const pushFirst = (lane: number) => pushFloat(c, op === "sqrt" ? s! : d!, type, lane);
-    unless(
-      c,
-      () =>
-        anyLane(c, laneCount(kind), (lane) => {
-          pushFirst(lane);
-          pushFloat(c, s!, type, lane);
-          c.call(check);
-        }),
-      () => {
-        if (isScalar(kind)) {
-          d!.address();
-          pushFirst(0);
-          if (op !== "sqrt") pushFloat(c, s!, type);
-          e.op(`${type}_${op}`).mem(type === "f32" ? "f32_store" : "f64_store");
+    const first = op === "sqrt" ? s! : d!;
+    const pushFirst = (lane: number) => pushFloat(c, first, type, lane);
+    const pushSlow = () =>
+      anyLane(c, laneCount(kind), (lane) => {
+        pushFirst(lane);
+        pushFloat(c, s!, type, lane);
+        c.call(check);
+      });
+    if (!c.whole) {
+      const scalar = isScalar(kind);
+      const inline = inlineArithmetic(c, op, type, scalar ? "scalar" : "vector", {
+        a: () => (scalar ? pushFirst(0) : first.vector()),
+        b: () => (scalar ? pushFloat(c, s!, type) : s!.vector()),
+        slow: pushSlow,
+      });
+      unless(c, inline.check, () => {
+        if (!scalar) {
+          d!.storeVector(inline.result);
           return;
         }
-        d!.storeVector(() => {
-          if (op !== "sqrt") d!.vector();
-          s!.vector();
-          e.simd(`${vectorType(kind)}_${op}` as SimdName);
-        });
-      },
-    );
+        d!.address();
+        inline.result();
+        e.mem(type === "f32" ? "f32_store" : "f64_store");
+      });
+      inline.release();
+      return;
+    }
+    unless(c, pushSlow, () => {
+      if (isScalar(kind)) {
+        d!.address();
+        pushFirst(0);
+        if (op !== "sqrt") pushFloat(c, s!, type);
+        e.op(`${type}_${op}`).mem(type === "f32" ? "f32_store" : "f64_store");
+        return;
+      }
+      d!.storeVector(() => {
+        if (op !== "sqrt") d!.vector();
+        s!.vector();
+        e.simd(`${vectorType(kind)}_${op}` as SimdName);
+      });
+    });
   });
 }
 
@@ -131,9 +149,12 @@ function comparison(kind: Kind): Definition {
         e.set(predicate);
         const result = e.temporary("v128");
         // Without NaNs: equal, less, less or equal, never.
-        const pushIf = (value: number) => e.i32(0).get(predicate).i32(3).op("i32_and").i32(value).op("i32_eq").op("i32_sub").simd("i32x4_splat");
+        const pushIf = (value: number) =>
+          e.i32(0).get(predicate).i32(3).op("i32_and").i32(value).op("i32_eq").op("i32_sub").simd("i32x4_splat");
         (["eq", "lt", "le"] as const).forEach((op, value) => {
-          e.get(a).get(b).simd(`${lanes}_${op}` as SimdName);
+          e.get(a)
+            .get(b)
+            .simd(`${lanes}_${op}` as SimdName);
           pushIf(value);
           e.simd("v128_and");
           if (value > 0) e.simd("v128_or");
@@ -212,7 +233,9 @@ function mixed(
 
 /** Instructions that JavaScript always executes: approximations and dot products. */
 const inJavaScript: readonly Definition[] = [
-  ...["rcp", "rsqrt"].flatMap((name) => (["ps", "ss"] as const).map((kind) => simd(`${name}${kind}`, shapesOf(kind), "br", (c) => c.service()))),
+  ...["rcp", "rsqrt"].flatMap((name) =>
+    (["ps", "ss"] as const).map((kind) => simd(`${name}${kind}`, shapesOf(kind), "br", (c) => c.service())),
+  ),
   ...(["ps", "pd"] as const).map((kind) => simd(`dp${kind}`, shapesOf(kind, "i"), "br", (c) => c.service())),
 ];
 
@@ -229,4 +252,3 @@ export const simdFloatDefinitions: readonly Definition[] = [
   ]),
   ...inJavaScript,
 ];
-

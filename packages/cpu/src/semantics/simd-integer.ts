@@ -3,12 +3,12 @@ import type { Definition } from "../definition.ts";
 import {
   mmxBinary,
   type Operation,
+  pushHalf,
   pushImmediate,
   pushZero,
   simd,
   single,
   storeMmx,
-  pushHalf,
   xmmBinary,
   xmmUnary,
 } from "./simd-operands.ts";
@@ -151,7 +151,9 @@ const sign =
   (e, a, b) => {
     const signs = e.temporary("v128");
     b();
-    e.i32(bits - 1).simd(`${lanes}_shr_s`).set(signs);
+    e.i32(bits - 1)
+      .simd(`${lanes}_shr_s`)
+      .set(signs);
     a();
     e.get(signs).simd("v128_xor").get(signs).simd(`${lanes}_sub`);
     b();
@@ -237,8 +239,7 @@ const absolute: readonly Definition[] = (
   ),
 ]);
 
-const indices = (first: number) =>
-  Array.from({ length: 16 }, (_, i) => (i % 4 === 0 ? first + i / 4 : 0));
+const indices = (first: number) => Array.from({ length: 16 }, (_, i) => (i % 4 === 0 ? first + i / 4 : 0));
 /** The smallest word and where it is: words and indices are compared as one number. */
 const horizontalMinimum = xmmUnary("phminposuw", (e, a) => {
   const keys = e.temporary("v128");
@@ -249,7 +250,9 @@ const horizontalMinimum = xmmUnary("phminposuw", (e, a) => {
   e.simd("i32x4_min_u").set(keys);
   for (const swap of [8, 4]) {
     e.get(keys);
-    e.get(keys).get(keys).shuffle(Array.from({ length: 16 }, (_, i) => (i + swap) % 16));
+    e.get(keys)
+      .get(keys)
+      .shuffle(Array.from({ length: 16 }, (_, i) => (i + swap) % 16));
     e.simd("i32x4_min_u").set(keys);
   }
   const key = e.temporary("i32");
@@ -278,8 +281,12 @@ const slidingDifferences = simd("mpsadbw", ["xxi", "xm16i"], "br", (c, [d, s]) =
   d!.storeVector(() => {
     for (let j = 0; j < 4; j++) {
       const pushBoth = () => {
-        e.get(window).get(window).shuffle(IOTA.map((i) => (i + j) % 16));
-        e.get(block).get(block).shuffle(IOTA.map(() => j));
+        e.get(window)
+          .get(window)
+          .shuffle(IOTA.map((i) => (i + j) % 16));
+        e.get(block)
+          .get(block)
+          .shuffle(IOTA.map(() => j));
       };
       pushBoth();
       e.simd("i8x16_max_u");

@@ -40,27 +40,15 @@ function movd(size: 4 | 8): Definition[] {
         }),
       { hot: [`xr${size}`] },
     ),
-    simd(
-      "movd",
-      [`r${size}x`, `m${size}x`],
-      "wr",
-      (c, [d, s]) => d!.store(size, () => pushInteger(c.e, s!)),
-      { hot: [`r${size}x`] },
-    ),
-    simd(
-      "movd",
-      [`qr${size}`, `qm${size}`],
-      "wr",
-      (c, [d, s]) => storeMmxInteger(c.e, d!, () => s!.unsigned(size)),
-      { mmx: true },
-    ),
-    simd(
-      "movd",
-      [`r${size}q`, `m${size}q`],
-      "wr",
-      (c, [d, s]) => d!.store(size, () => pushInteger(c.e, s!)),
-      { mmx: true },
-    ),
+    simd("movd", [`r${size}x`, `m${size}x`], "wr", (c, [d, s]) => d!.store(size, () => pushInteger(c.e, s!)), {
+      hot: [`r${size}x`],
+    }),
+    simd("movd", [`qr${size}`, `qm${size}`], "wr", (c, [d, s]) => storeMmxInteger(c.e, d!, () => s!.unsigned(size)), {
+      mmx: true,
+    }),
+    simd("movd", [`r${size}q`, `m${size}q`], "wr", (c, [d, s]) => d!.store(size, () => pushInteger(c.e, s!)), {
+      mmx: true,
+    }),
   ];
 }
 

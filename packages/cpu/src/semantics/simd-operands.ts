@@ -39,6 +39,7 @@ export function simd(
     // Memory is this function's own business.
     access: "",
     hot: options.hot ?? [],
+    translated: true,
     emit(c, operands, shape) {
       if (options.mmx) faultIfPending(c);
       const places = resolve(c, operands, shape, access, options.unaligned ?? false);
@@ -175,9 +176,7 @@ export function mmxBinary(name: string, operation: Operation, shapes: readonly s
 
 /** `destination = operation(source)` on XMM registers. */
 export function xmmUnary(name: string, operation: (e: CodeEmitter, a: () => void) => void): Definition {
-  return simd(name, ["xx", "xm16"], "wr", (c, [d, s]) =>
-    d!.storeVector(() => operation(c.e, () => s!.vector())),
-  );
+  return simd(name, ["xx", "xm16"], "wr", (c, [d, s]) => d!.storeVector(() => operation(c.e, () => s!.vector())));
 }
 
 /** The bytes `lanes` of destination (0–15) and source (16–31). */

@@ -50,7 +50,12 @@ const sha1Rounds = defineHelper(
       choice.set(b.and(c).xor(b.xor(-1).and(d)));
       choice.set(kind.eq(2).choose(b.and(c).xor(b.and(d)).xor(c.and(d)), choice));
       choice.set(kind.and(1).choose(b.xor(c).xor(d), choice));
-      pushed.set(choice.add(rotateLeft(a, 5, e)).add(word).add(constant));
+      pushed.set(
+        choice
+          .add(rotateLeft(a, 5, e))
+          .add(word)
+          .add(constant),
+      );
       if (last) pushed.set(pushed.add(last));
       const next = s.local32();
       next.set(pushed);
@@ -91,7 +96,14 @@ const sha256Rounds = defineHelper(
       turns.map((turn) => rotateLeft(value, 32 - turn, e)).reduce((left, right) => left.xor(right));
     for (const index of [0, 1]) {
       const sum = s.local32();
-      sum.set(x.and(f).xor(x.xor(-1).and(g)).add(big(x, 6, 11, 25)).add(lane(s, 2, index)).add(h));
+      sum.set(
+        x
+          .and(f)
+          .xor(x.xor(-1).and(g))
+          .add(big(x, 6, 11, 25))
+          .add(lane(s, 2, index))
+          .add(h),
+      );
       const nextA = s.local32();
       nextA.set(sum.add(a.and(b).xor(a.and(c)).xor(b.and(c))).add(big(a, 2, 13, 22)));
       const nextE = s.local32();
@@ -185,9 +197,7 @@ export const simdShaDefinitions: readonly Definition[] = [
     ["xxi", "xm16i"],
     "br",
     (c, [d, s]) =>
-      d!.storeVector(() =>
-        binary(c, sha1Rounds, [() => d!.vector(), () => s!.vector(), () => pushImmediate(c, 0, 3)]),
-      ),
+      d!.storeVector(() => binary(c, sha1Rounds, [() => d!.vector(), () => s!.vector(), () => pushImmediate(c, 0, 3)])),
     UNALIGNED,
   ),
   simd(

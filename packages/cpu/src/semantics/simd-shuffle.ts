@@ -219,7 +219,13 @@ function shift(name: string, lanes: string, bits: number, op: "shl" | "shr_u" | 
     } else pushInteger(e, source);
     e.set(count);
     push();
-    e.get(count).i64(bits - 1).get(count).i64(bits).op("i64_lt_u").op("select").op("i32_wrap_i64");
+    e.get(count)
+      .i64(bits - 1)
+      .get(count)
+      .i64(bits)
+      .op("i64_lt_u")
+      .op("select")
+      .op("i32_wrap_i64");
     e.simd(`${lanes}_${op}` as SimdName);
     if (op !== "shr_s") {
       // WebAssembly takes counts modulo the width; x86 shifts everything out.
@@ -235,8 +241,7 @@ function shift(name: string, lanes: string, bits: number, op: "shl" | "shr_u" | 
       name,
       ["qi", "qq", "qm8"],
       "br",
-      (c, [d, s], { letters }) =>
-        storeMmx(c.e, d!, () => value(c, s!, letters[1] === "i", () => pushHalf(c.e, d!))),
+      (c, [d, s], { letters }) => storeMmx(c.e, d!, () => value(c, s!, letters[1] === "i", () => pushHalf(c.e, d!))),
       { mmx: true },
     ),
   ];
@@ -343,7 +348,11 @@ const insertps = simd("insertps", ["xxi", "xm4i"], "br", (c, [d, s], { memory })
     c.e.simd("i32x4_splat");
     d!.vector();
     pushImmediate(c, 4, 3);
-    c.e.simd("i32x4_splat").v128(lanesOf(4, [0, 1, 2, 3])).simd("i32x4_eq").simd("v128_bitselect");
+    c.e
+      .simd("i32x4_splat")
+      .v128(lanesOf(4, [0, 1, 2, 3]))
+      .simd("i32x4_eq")
+      .simd("v128_bitselect");
     pushLaneMask(c, "i32x4", 4);
     c.e.simd("v128_andnot");
   }),

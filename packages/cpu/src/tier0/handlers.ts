@@ -11,7 +11,12 @@ export interface Handler {
 }
 
 /** Records without an instruction of their own: continue at another record, or ask JavaScript. */
-export const PSEUDO = { goto: "pseudo.goto", decode: "pseudo.decode", check: "pseudo.check", undefined: "pseudo.undefined" } as const;
+export const PSEUDO = {
+  goto: "pseudo.goto",
+  decode: "pseudo.decode",
+  check: "pseudo.check",
+  undefined: "pseudo.undefined",
+} as const;
 
 const pseudo: readonly Definition[] = [
   { name: PSEUDO.goto, shapes: [""], hot: [""], access: "", emit: (c) => (c.uncount(), c.branch(undefined)) },
@@ -24,8 +29,10 @@ const pseudo: readonly Definition[] = [
 export class HandlerTable {
   readonly handlers: readonly Handler[];
   readonly hotCount: number;
-  /** Hot handlers that call shared functions, which translated modules can't; known once the interpreter is built. */
+  /** Hot handlers that call shared functions: not worth copies of them in translated modules. Known once the interpreter is built. */
   readonly helperUsers: Set<Handler> = new Set();
+  /** Handlers that translated code may contain besides those of the main loop; known once the interpreter is built. */
+  readonly translated: Set<Handler> = new Set();
   private readonly byKey = new Map<string, Handler>();
 
   constructor() {

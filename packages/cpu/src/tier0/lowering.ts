@@ -224,9 +224,16 @@ export class HotLowering extends RecordLowering {
     const entry = e.temporary("i32");
     this.state.get64(STATE.ripBase);
     e.i64(4096).op("i64_add").tee(page).op("i32_wrap_i64").i32(8).op("i32_shr_u");
-    e.i32((TLB.entries - 1) * TLB.entryBytes).op("i32_and").get(frame.tlb).op("i32_add").tee(entry);
+    e.i32((TLB.entries - 1) * TLB.entryBytes)
+      .op("i32_and")
+      .get(frame.tlb)
+      .op("i32_add")
+      .tee(entry);
     e.mem("i64_load", TLB.execute).get(page).op("i64_ne").brIf(frame.cold);
-    e.get(entry).mem("i32_load", TLB.execute + 8).get(frame.record).mem("i32_load", RECORD.immediate);
+    e.get(entry)
+      .mem("i32_load", TLB.execute + 8)
+      .get(frame.record)
+      .mem("i32_load", RECORD.immediate);
     e.op("i32_ne").brIf(frame.cold);
     this.uncount();
     this.next();

@@ -76,8 +76,10 @@ export function buildTier0(table: HandlerTable, memoryPages: number): Uint8Array
 
   table.handlers.forEach((handler, index) => {
     e.begin(["i32"]);
-    emitCold(new ColdLowering(e, helpers, { translate }), handler);
+    const c = new ColdLowering(e, helpers, { translate });
+    const leaves = emitCold(c, handler);
     module.define(functions[index]!, e);
+    if (handler.definition.translated && !leaves) table.translated.add(handler);
   });
   const x87Round = module.declare(round.signature, "x87Round");
   e.begin(round.signature.parameters);
@@ -106,10 +108,13 @@ function places(c: Operands, { definition, shape }: Handler): Place[] {
   });
 }
 
-function emitCold(c: ColdLowering, handler: Handler): void {
+/** Emits a record's own function; answers whether all of it is left to someone else. */
+function emitCold(c: ColdLowering, handler: Handler): boolean {
   handler.definition.emit(c, places(c, handler), handler.shape);
-  if (!c.ended) c.next();
+  const { ended } = c;
+  if (!ended) c.next();
   c.e.op("unreachable");
+  return ended;
 }
 
 /** Calls the record's function, then finishes what its writes left: scattered bytes, code that was overwritten. */

@@ -75,7 +75,11 @@ export function semanticName(instruction: Instruction): string {
   if (name === "pop" && memory) return `pop.memory.${instruction.sizes[0]}`;
   if (BIT_TESTS.has(name) && memory && instruction.kinds[1] === OPERAND.REGISTER) return `${name}.string`;
   const segment = hasClass(instruction, REGISTER_CLASS.SEGMENT);
-  if (segment && name === "mov" && !(instruction.kinds[0] === OPERAND.REGISTER && instruction.classes[0] === REGISTER_CLASS.SEGMENT))
+  if (
+    segment &&
+    name === "mov" &&
+    !(instruction.kinds[0] === OPERAND.REGISTER && instruction.classes[0] === REGISTER_CLASS.SEGMENT)
+  )
     return "mov.from.segment";
   if (segment && (name === "mov" || name === "push" || name === "pop")) return `${name}.segment`;
   if (name === "mov" && (hasClass(instruction, REGISTER_CLASS.CONTROL) || hasClass(instruction, REGISTER_CLASS.DEBUG)))

@@ -34,9 +34,10 @@ export interface Block {
 /** The blocks of a region, by offset of their first instruction, in order of discovery. */
 export type Graph = Map<number, Block>;
 
-/** Decides whether an instruction can be translated: all that the main loop executes by itself can. */
+/** Decides whether an instruction can be translated: what the main loop executes by itself, and what says so. */
 function translatable(handler: Handler, selector: Selector): boolean {
-  return handler.hot > 0 && !selector.table.helperUsers.has(handler);
+  const { helperUsers, translated } = selector.table;
+  return (handler.hot > 0 && !helperUsers.has(handler)) || translated.has(handler);
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
 import { BASE_RIP, type Instruction, NO_REGISTER, OPERAND, REGISTER_CLASS } from "@paravirt/x86";
+import type { Helper, HelperFunctions } from "../helpers.ts";
 import { ACCESS, ENGINE, STATE, TLB } from "../layout.ts";
 import { Flags, type Lowering, type Place, type Size, StateAccess, signExtend, zeroExtend } from "../lowering.ts";
 import { BytesPlace } from "../tier0/lowering.ts";
@@ -233,9 +234,12 @@ export class RegionLowering implements Lowering {
   private remaining = 0;
   private readonly owned: number[] = [];
 
-  constructor(e: CodeEmitter, frame: RegionFrame) {
+  private readonly helpers: HelperFunctions;
+
+  constructor(e: CodeEmitter, frame: RegionFrame, helpers: HelperFunctions) {
     this.e = e;
     this.frame = frame;
+    this.helpers = helpers;
     this.state = new RegionState(e, frame.flags);
     this.flags = new RegionFlags(e, this.state, frame.flags);
   }
@@ -455,8 +459,9 @@ export class RegionLowering implements Lowering {
     this.ended = false;
   }
 
-  call(): void {
-    throw new Error("translated modules import memory only: definitions that call helpers are not translated");
+  /** Translated modules import memory only: each has copies of the helpers that it calls. */
+  call(helper: Helper): void {
+    this.e.call(this.helpers.indexOf(helper));
   }
 
   next(): void {}

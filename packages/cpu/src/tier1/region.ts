@@ -1,5 +1,6 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
 import { OPERAND, REGISTER_CLASS } from "@paravirt/x86";
+import type { HelperFunctions } from "../helpers.ts";
 import { ENGINE, STATE } from "../layout.ts";
 import { analyse, type Block, type Graph, type Structure } from "./control-flow.ts";
 import { type RegionFrame, RegionLowering } from "./lowering.ts";
@@ -15,9 +16,15 @@ interface Context {
 /**
  * Emits one function () → i32 for the code of `graph`, entered at `entry`: structured loops and forward branches, as
  * "Beyond Relooper" (Ramsey, 2022) derives them from the dominator tree. Answers `false`, with nothing usable emitted,
- * for irreducible graphs. `recordOf` gives the record of an offset, for leaving.
+ * for irreducible graphs. `recordOf` gives the record of an offset, for leaving; `helpers` are those of the region's module.
  */
-export function emitRegion(e: CodeEmitter, graph: Graph, entry: number, recordOf: (offset: number) => number): boolean {
+export function emitRegion(
+  e: CodeEmitter,
+  graph: Graph,
+  entry: number,
+  recordOf: (offset: number) => number,
+  helpers: HelperFunctions,
+): boolean {
   const structure = analyse(graph, entry);
   // Without an instruction of its own the entry would come back to itself.
   if (!structure.reducible || graph.get(entry)!.instructions.length === 0) return false;
@@ -45,7 +52,7 @@ export function emitRegion(e: CodeEmitter, graph: Graph, entry: number, recordOf
   e.i32(0).mem("i32_load", ENGINE.budget).set(frame.budget);
 
   const exit = e.block();
-  new RegionWriter(e, graph, structure, { ...frame, exit }, recordOf).tree(entry, {
+  new RegionWriter(e, graph, structure, { ...frame, exit }, recordOf, helpers).tree(entry, {
     loops: new Map(),
     blocks: new Map(),
   });
@@ -128,13 +135,14 @@ class RegionWriter {
     structure: Structure,
     frame: RegionFrame,
     recordOf: (offset: number) => number,
+    helpers: HelperFunctions,
   ) {
     this.e = e;
     this.graph = graph;
     this.structure = structure;
     this.frame = frame;
     this.recordOf = recordOf;
-    this.lowering = new RegionLowering(e, frame);
+    this.lowering = new RegionLowering(e, frame, helpers);
   }
 
   /** Emits the block at `offset` and all that it dominates. */

@@ -2,6 +2,7 @@
 import type { MachineMemory } from "@paravirt/core";
 import { CodeEmitter, ModuleBuilder } from "@paravirt/wasm-emit";
 import type { CodeCache } from "../code-cache.ts";
+import { HelperFunctions } from "../helpers.ts";
 import { RECORD } from "../layout.ts";
 import type { HandlerTable } from "../tier0/handlers.ts";
 import type { Selector } from "../tier0/select.ts";
@@ -76,14 +77,16 @@ export class Translator {
     const hot = memory.words[(record + RECORD.hot) / 4]!;
     if (hot >= this.handlers.hotCount) return true;
     const graph = collectRegion(memory.bytes.subarray(mfn * 4096, mfn * 4096 + 4096), offset, this.selector);
-    if (!emitRegion(emitter, graph, offset, (at) => code.recordAt(mfn, 64, at))) return false;
-    // Decoding for the region may have started the code cache anew: then its addresses are stale.
-    if (code.generation !== generation) return false;
     const module = new ModuleBuilder();
     const pages = this.wasm.buffer.byteLength / 65536;
     module.importMemory({ module: "e", name: "m", minimum: pages, maximum: pages });
     const index = module.declare({ parameters: [], results: ["i32"] }, "r");
+    const helpers = new HelperFunctions(module);
+    if (!emitRegion(emitter, graph, offset, (at) => code.recordAt(mfn, 64, at), helpers)) return false;
+    // Decoding for the region may have started the code cache anew: then its addresses are stale.
+    if (code.generation !== generation) return false;
     module.define(index, emitter);
+    helpers.define(emitter);
     const bytes = module.toBytes() as Uint8Array<ArrayBuffer>;
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { e: { m: this.wasm } });
     const slot = this.freeSlots.pop() ?? this.newSlot();

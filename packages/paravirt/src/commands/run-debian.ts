@@ -1,0 +1,128 @@
+import { commandArchive, createCommandDecoder, encodeCommandInput, encodeCommandInputEnd, guestCommandLine, joinArchives } from "@paravirt/boot";
+import { type DebianGuest, debianGuest, type GuestProgress } from "@paravirt/host-node";
+import type { DomainShutdown } from "@paravirt/vmm";
+import { joinInput, pumpInput } from "../console-input.ts";
+import { openConsole } from "../console-output.ts";
+import { type GuestOptions, guestOptions } from "../guest-options.ts";
+import type { ParsedArguments } from "../options.ts";
+import { type GuestSession, runGuest } from "../run-guest.ts";
+import { UsageError } from "../usage-error.ts";
+import { writeOut } from "../write-out.ts";
+
+/** `paravirt run debian`: a shell, or one command. */
+export async function runDebian({ options, rest }: ParsedArguments): Promise<number> {
+  const settings = guestOptions(options, 256);
+  if (rest !== undefined && rest.length === 0) throw new UsageError("run debian -- needs a command after the two dashes");
+  const guest = await debianGuest({ onProgress: progress(rest === undefined || process.stderr.isTTY === true) });
+  if (rest !== undefined) return runCommand(guest, rest, settings, false);
+  // Without a terminal the shell reads its lines from standard input, and the guest ends with them.
+  if (!process.stdin.isTTY) return runCommand(guest, ["sh"], settings, true);
+  return runShell(guest, settings);
+}
+
+/** Shows downloads on standard error: one line for each step, with a percentage where it is a terminal. */
+function progress(shown: boolean): (progress: GuestProgress) => void {
+  let last = "";
+  return ({ step, what, fraction }) => {
+    if (!shown) return;
+    const label = `${step}: ${what}`;
+    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${label} ${Math.round(fraction * 100)} %${fraction >= 1 ? "\n" : ""}`);
+    else if (label !== last) process.stderr.write(`${label}\n`);
+    last = label;
+  };
+}
+
+/** One command, its streams and its status. A shell on standard input ends with 0 whatever its last command said. */
+async function runCommand(guest: DebianGuest, argv: readonly string[], options: GuestOptions, isShell: boolean): Promise<number> {
+  let session: GuestSession | undefined;
+  let letGo = (): void => {};
+  let writing = Promise.resolve();
+  let status: number | undefined;
+  const forwardsInput = !process.stdin.isTTY;
+  const write = (bytes: Uint8Array, to: (bytes: Uint8Array) => Promise<void>): void => {
+    const copy = Uint8Array.from(bytes);
+    writing = writing.then(() => to(copy));
+  };
+  const decoder = createCommandDecoder({
+    onStart: () => {
+      session?.noteInit();
+      if (!forwardsInput) return;
+      letGo = pumpInput(
+        (bytes) => session!.send(encodeCommandInput(bytes)),
+        () => void session!.send(encodeCommandInputEnd()).catch(() => {}),
+      );
+    },
+    onStdout: (bytes) => write(bytes, writeOut),
+    onStderr: (bytes) => write(bytes, writeError),
+    onExit: (code) => {
+      status = isShell ? 0 : code;
+      session?.finish(status);
+    },
+  });
+  try {
+    return await runGuest(
+      {
+        kernel: guest.image,
+        initrd: joinArchives([guest.initramfs, commandArchive(argv)]),
+        commandLine: guestCommandLine({ mode: "command", stdin: forwardsInput, ...appended(options) }),
+        name: "debian",
+        onOutput: (bytes) => {
+          decoder.push(bytes);
+          return writing;
+        },
+        onStart: (started) => {
+          session = started;
+        },
+        // The guest may power off, or reboot, before its command's status came out.
+        onEnd: (shutdown) => endStatus(shutdown, status),
+      },
+      options,
+    );
+  } finally {
+    letGo();
+    await writing;
+  }
+}
+
+function endStatus(shutdown: DomainShutdown, status: number | undefined): number | undefined {
+  return shutdown.reason === "poweroff" ? (status ?? 0) : undefined;
+}
+
+function writeError(bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve) => process.stderr.write(bytes, () => resolve()));
+}
+
+/** A shell in this terminal. */
+async function runShell(guest: DebianGuest, options: GuestOptions): Promise<number> {
+  const output = openConsole(options.console);
+  let letGo = (): void => {};
+  const { columns, rows } = process.stdout;
+  try {
+    return await runGuest(
+      {
+        kernel: guest.image,
+        initrd: guest.initramfs,
+        commandLine: guestCommandLine({
+          mode: "shell",
+          messages: true,
+          ...(columns > 0 && rows > 0 ? { columns, rows } : {}),
+          ...(process.env.TERM === undefined ? {} : { term: process.env.TERM }),
+          ...appended(options),
+        }),
+        name: "debian",
+        onOutput: (bytes) => output.write(bytes),
+        onStart: (session) => {
+          letGo = joinInput(session, () => session.finish(0));
+        },
+      },
+      options,
+    );
+  } finally {
+    letGo();
+    await output.close();
+  }
+}
+
+function appended({ append }: GuestOptions): { append?: string } {
+  return append === undefined ? {} : { append };
+}

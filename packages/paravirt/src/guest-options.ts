@@ -1,0 +1,56 @@
+import { UsageError } from "./usage-error.ts";
+
+/** Where a guest's console goes. */
+export type ConsoleChoice = { readonly kind: "stdio" } | { readonly kind: "none" } | { readonly kind: "file"; readonly path: string };
+
+/** The options that all `run` commands share, checked. */
+export interface GuestOptions {
+  readonly memory: number;
+  readonly vcpus: number;
+  readonly name: string | undefined;
+  readonly append: string | undefined;
+  readonly console: ConsoleChoice;
+  readonly timeout: number | undefined;
+  readonly stats: string | undefined;
+  readonly hypervisorLog: string | undefined;
+}
+
+const MAX_MEMORY = 3800;
+const MAX_VCPUS = 64;
+
+/** Reads the shared options; `memory` is the default in MiB. */
+export function guestOptions(options: ReadonlyMap<string, string>, memory: number): GuestOptions {
+  const onReboot = options.get("on-reboot") ?? "exit";
+  if (onReboot !== "exit") throw new UsageError(`--on-reboot ${onReboot}: only exit is supported`);
+  const timeout = options.get("timeout");
+  return {
+    memory: wholeNumber(options, "memory", memory, 1, MAX_MEMORY, " MiB"),
+    vcpus: wholeNumber(options, "vcpus", 1, 1, MAX_VCPUS, ""),
+    name: options.get("name"),
+    append: options.get("append"),
+    console: consoleChoice(options.get("console") ?? "stdio"),
+    timeout: timeout === undefined ? undefined : seconds(timeout),
+    stats: options.get("stats"),
+    hypervisorLog: options.get("hypervisor-log"),
+  };
+}
+
+function wholeNumber(options: ReadonlyMap<string, string>, name: string, otherwise: number, least: number, most: number, unit: string): number {
+  const text = options.get(name);
+  if (text === undefined) return otherwise;
+  const value = Number(text);
+  if (!/^[0-9]+$/.test(text) || value < least || value > most) throw new UsageError(`--${name} ${text}: ${least} to ${most}${unit}`);
+  return value;
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (!/^[0-9]*\.?[0-9]+$/.test(text) || !(value > 0) || value > 2_000_000) throw new UsageError(`--timeout ${text}: more than 0 and at most 2000000 seconds`);
+  return value;
+}
+
+function consoleChoice(text: string): ConsoleChoice {
+  if (text === "stdio" || text === "none") return { kind: text };
+  if (text.startsWith("file:") && text.length > 5) return { kind: "file", path: text.slice(5) };
+  throw new UsageError(`--console ${text}: stdio, file:PATH or none`);
+}

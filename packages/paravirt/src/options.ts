@@ -1,0 +1,208 @@
+import { UsageError } from "./usage-error.ts";
+
+/** One option of a command, as help shows it and parsing checks it. */
+export interface OptionRow {
+  readonly name: string;
+  /** Name of its value in help; a flag has none. */
+  readonly value?: string;
+  readonly help: string;
+}
+
+/** One command: its words, what may follow, its options. */
+export interface CommandRow {
+  readonly words: readonly string[];
+  /** What follows the words and options in the usage line. */
+  readonly operands?: string;
+  readonly help: string;
+  readonly options: readonly OptionRow[];
+  /** How many operands it takes at most. */
+  readonly maxOperands: number;
+  /** Whether words after `--` are the guest's. */
+  readonly takesCommand?: boolean;
+}
+
+const HELP: OptionRow = { name: "help", help: "show this" };
+
+const GUEST_OPTIONS: readonly OptionRow[] = [
+  { name: "memory", value: "MiB", help: "memory of the guest (256)" },
+  { name: "vcpus", value: "N", help: "virtual processors (1)" },
+  { name: "name", value: "S", help: "name of the domain" },
+  { name: "append", value: "STRING", help: "words added to the kernel's command line" },
+  { name: "console", value: "WHERE", help: "stdio, file:PATH or none: where the guest's console goes (stdio)" },
+  { name: "timeout", value: "SECONDS", help: "end the guest after so long, with status 5" },
+  { name: "stats", value: "FILE", help: "write counters as JSON when the guest has ended" },
+  { name: "hypervisor-log", value: "WHERE", help: "stderr or a file: the hypervisor's messages and the guest's console_io" },
+  { name: "on-reboot", value: "ACTION", help: "exit: a guest that asks for a reboot ends with status 3 (exit)" },
+  HELP,
+];
+
+/** All commands. Help, parsing and suggestions read this table. */
+export const COMMANDS: readonly CommandRow[] = [
+  {
+    words: ["run", "debian"],
+    operands: "[-- CMD ARG…]",
+    help: "boot Debian's own kernel to a shell, or run CMD in it and exit with its status",
+    options: GUEST_OPTIONS,
+    maxOperands: 0,
+    takesCommand: true,
+  },
+  {
+    words: ["run", "mini"],
+    help: "boot a tiny guest of our own, which needs no download",
+    options: GUEST_OPTIONS,
+    maxOperands: 0,
+  },
+  {
+    words: ["run"],
+    help: "boot a Xen PV kernel (ELF or bzImage)",
+    options: [
+      { name: "kernel", value: "FILE", help: "the kernel" },
+      { name: "initrd", value: "FILE", help: "its initial ramdisk" },
+      ...GUEST_OPTIONS,
+    ],
+    maxOperands: 0,
+  },
+  {
+    words: ["disasm"],
+    operands: "FILE",
+    help: "list the instructions in a flat file",
+    options: [
+      { name: "mode", value: "64|32|16", help: "mode of the code (64)" },
+      { name: "syntax", value: "intel|att", help: "how operands are written (intel)" },
+      { name: "at", value: "ADDRESS", help: "address of the first byte (0)" },
+      { name: "hex", help: "answer standard input, one instruction's bytes in hex a line, with length, mnemonic, operands" },
+      HELP,
+    ],
+    maxOperands: 1,
+  },
+  {
+    words: ["inspect"],
+    operands: "FILE",
+    help: "tell what a kernel image is, and whether and how it can boot",
+    options: [{ name: "json", help: "as JSON" }, HELP],
+    maxOperands: 1,
+  },
+];
+
+/** What the words on a command line say. */
+export interface ParsedArguments {
+  readonly command: CommandRow;
+  readonly options: ReadonlyMap<string, string>;
+  readonly operands: readonly string[];
+  /** Words after `--`; `undefined` without one. */
+  readonly rest: readonly string[] | undefined;
+}
+
+/** Finds the command and its options. Throws {@link UsageError} naming the nearest right word. */
+export function parseArguments(argv: readonly string[]): ParsedArguments {
+  const command = findCommand(argv);
+  const options = new Map<string, string>();
+  const operands: string[] = [];
+  let rest: readonly string[] | undefined;
+  for (let at = command.words.length; at < argv.length; at++) {
+    const word = argv[at]!;
+    if (word === "--") {
+      rest = argv.slice(at + 1);
+      if (!command.takesCommand) throw new UsageError(`${command.words.join(" ")} takes nothing after --`);
+      break;
+    }
+    if (!word.startsWith("-") || word === "-") {
+      operands.push(word);
+      continue;
+    }
+    const [name, given] = splitOption(word);
+    const row = command.options.find((option) => option.name === name);
+    if (row === undefined) throw unknownOption(word, command);
+    if (row.value === undefined) {
+      if (given !== undefined) throw new UsageError(`--${name} takes no value, not "${given}"`);
+      options.set(name, "");
+      continue;
+    }
+    const value = given ?? argv[++at];
+    if (value === undefined) throw new UsageError(`--${name} needs a value: ${row.value}`);
+    options.set(name, value);
+  }
+  if (operands.length > command.maxOperands && !options.has("help")) throw extraOperand(operands, command);
+  return { command, options, operands, rest };
+}
+
+function findCommand(argv: readonly string[]): CommandRow {
+  const fits = COMMANDS.filter((row) => row.words.every((word, index) => argv[index] === word));
+  const best = fits.sort((a, b) => b.words.length - a.words.length)[0];
+  if (best !== undefined) return best;
+  const word = argv[0] ?? "";
+  throw new UsageError(`no command "${word}"${suggestion(word, [...new Set(COMMANDS.map((row) => row.words[0]!))])}; see paravirt --help`);
+}
+
+function extraOperand(operands: readonly string[], command: CommandRow): UsageError {
+  const word = operands[command.maxOperands]!;
+  // `run debain` is a wrong guest rather than a stray word.
+  const subcommands = COMMANDS.filter((row) => row.words.length > command.words.length && row.words[0] === command.words[0]).map((row) => row.words[1]!);
+  const hint = command.takesCommand ? "; a command for the guest follows --" : suggestion(word, subcommands);
+  return new UsageError(`${command.words.join(" ")} doesn't take "${word}"${hint}`);
+}
+
+function splitOption(word: string): [string, string | undefined] {
+  const text = word.replace(/^--?/, "");
+  const equals = text.indexOf("=");
+  return equals < 0 ? [text === "h" ? "help" : text, undefined] : [text.slice(0, equals), text.slice(equals + 1)];
+}
+
+function unknownOption(word: string, command: CommandRow): UsageError {
+  const [name] = splitOption(word);
+  const names = command.options.map((option) => option.name);
+  return new UsageError(`no option ${word.split("=")[0]} in ${command.words.join(" ")}${suggestion(name, names, "--")}`);
+}
+
+function suggestion(word: string, names: readonly string[], prefix = ""): string {
+  let best: string | undefined;
+  let least = Number.POSITIVE_INFINITY;
+  for (const name of names) {
+    const distance = editDistance(word, name);
+    if (distance < least) {
+      least = distance;
+      best = name;
+    }
+  }
+  return best === undefined ? "" : `: did you mean ${prefix}${best}?`;
+}
+
+/** Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`. */
+export function editDistance(a: string, b: string): number {
+  const rows = Array.from({ length: a.length + 1 }, (_, i) => [i, ...new Array<number>(b.length).fill(0)]);
+  for (let j = 0; j <= b.length; j++) rows[0]![j] = j;
+  for (let i = 1; i <= a.length; i++)
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1] ? 0 : 1;
+      let cost = Math.min(rows[i - 1]![j]! + 1, rows[i]![j - 1]! + 1, rows[i - 1]![j - 1]! + same);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) cost = Math.min(cost, rows[i - 2]![j - 2]! + 1);
+      rows[i]![j] = cost;
+    }
+  return rows[a.length]![b.length]!;
+}
+
+/** Help for one command. */
+export function commandHelp(command: CommandRow): string {
+  const usage = ["paravirt", ...command.words, "[options]", command.operands ?? ""].join(" ").trim();
+  const label = (row: OptionRow) => `--${row.name}${row.value === undefined ? "" : ` ${row.value}`}`;
+  const width = Math.max(...command.options.map((row) => label(row).length));
+  const lines = command.options.map((row) => `  ${label(row).padEnd(width)}  ${row.help}`);
+  return [`usage: ${usage}`, "", `${command.help}`, "", ...lines, ""].join("\n");
+}
+
+/** Help for all of them. */
+export function generalHelp(): string {
+  const label = (row: CommandRow) => [...row.words, row.words.length === 1 && row.words[0] === "run" ? "--kernel FILE" : "", row.operands ?? ""].filter(Boolean).join(" ");
+  const width = Math.max(...COMMANDS.map((row) => label(row).length));
+  const lines = COMMANDS.map((row) => `  ${label(row).padEnd(width)}  ${row.help}`);
+  return [
+    "usage: paravirt COMMAND [options]",
+    "",
+    "Xen in TypeScript: unmodified 64-bit Linux kernels as Xen guests, without KVM or root.",
+    "",
+    ...lines,
+    "",
+    "paravirt COMMAND --help tells a command's options.",
+    "",
+  ].join("\n");
+}
