@@ -78,16 +78,27 @@ const comparePredicate: Lanewise = (context, format, a, b, immediate) => {
   return holds !== (immediate & 4) > 0 ? (1n << BigInt(format.bits)) - 1n : 0n;
 };
 
-/** The approximations have 12 significant bits; they raise nothing and take denormals for zeros. */
-const APPROXIMATE_BITS = 12;
-function approximation(value: number): bigint {
-  const view = new DataView(new ArrayBuffer(4));
-  view.setFloat32(0, value);
-  const bits = view.getUint32(0);
-  const drop = 24 - APPROXIMATE_BITS;
-  const rounded = ((bits + (1 << (drop - 1))) & ~((1 << drop) - 1)) >>> 0;
-  const tiny = (rounded & 0x7f800000) === 0;
-  return BigInt(tiny ? rounded & 0x80000000 : rounded) & 0xffffffffn;
+/**
+ * RCPxx and RSQRTxx look 12 bits of the operand up in a table of 13-bit results; the tables differ from one processor to the
+ * next. Here it is the middle of the operand's interval whose result is rounded: within the 1.5 * 2 ** -12 that SDM and APM
+ * grant. They raise nothing and take denormals, as operands and results, for zeros.
+ */
+const TABLE_BITS = 12;
+const RESULT_BITS = 13;
+const float = new DataView(new ArrayBuffer(4));
+/** The middle of the interval of positive singles that share the highest bits with `bits`. */
+function middleOf(bits: number): number {
+  const below = 23 - TABLE_BITS;
+  float.setUint32(0, ((bits >> below) << below) | (1 << (below - 1)));
+  return float.getFloat32(0);
+}
+function tableResult(value: number): bigint {
+  const drop = 24 - RESULT_BITS;
+  // Doubles hold the value well enough to be rounded once: to the nearest multiple of the last bit kept.
+  const unit = 2 ** (Math.floor(Math.log2(value)) - RESULT_BITS + 1);
+  float.setFloat32(0, Math.round(value / unit) * unit);
+  const rounded = (float.getUint32(0) >>> drop) << drop;
+  return (rounded & 0x7f800000) === 0 ? 0n : BigInt(rounded);
 }
 const approximate =
   (root: boolean): Lanewise =>
@@ -97,8 +108,8 @@ const approximate =
     if (x.denormal || (x.kind === "number" && x.mantissa === 0n)) return infinity(format, x.negative);
     if (root && x.negative) return defaultNan(format);
     if (x.kind === "infinity") return zero(format, x.negative);
-    const value = (x.negative ? -1 : 1) * Number(x.mantissa) * 2 ** x.exponent;
-    return approximation(root ? 1 / Math.sqrt(value) : 1 / value);
+    const middle = middleOf(Number(b & 0x7fffffffn));
+    return zero(format, x.negative) | tableResult(1 / (root ? Math.sqrt(middle) : middle));
   };
 
 const LANEWISE: Readonly<Record<string, Lanewise>> = {

@@ -30,6 +30,8 @@ export class MachineLoop implements SchedulerPort {
   private started = false;
   /** A tickle asks for another decision at this time. */
   private reschedule: bigint | undefined;
+  /** When nothing can run: the time at which the scheduler may decide otherwise, as at the end of a cap's period. */
+  private nextDecision: bigint | undefined;
   private wakeUp: (() => void) | undefined;
   private budget = 200_000;
   /** Called with what went wrong in the loop itself; the machine is unusable then. */
@@ -114,8 +116,11 @@ export class MachineLoop implements SchedulerPort {
     hypervisor.runListeners();
     this.reschedule = undefined;
     const { unit, slice } = this.hostScheduler.schedule(PCPU, this.clock.now());
-    if (unit === undefined) return hypervisor.listenersWaiting;
-    const end = slice === Number.POSITIVE_INFINITY ? undefined : this.clock.now() + BigInt(Math.round(slice));
+    const end = slice === Number.POSITIVE_INFINITY ? undefined : this.clock.now() + BigInt(Math.ceil(slice));
+    if (unit === undefined) {
+      this.nextDecision = end;
+      return hypervisor.listenersWaiting;
+    }
     const hostEnd = performance.now() + HOST_SLICE;
     do {
       const reason = this.runOnce(hypervisor, unit);
@@ -154,9 +159,10 @@ export class MachineLoop implements SchedulerPort {
     return reason;
   }
 
-  /** Waits for the next timer, or a kick. */
+  /** Waits for the next timer, the scheduler's next decision, or a kick. */
   private async idle(): Promise<void> {
-    const deadline = this.hypervisor!.nextDeadline();
+    const timer = this.hypervisor!.nextDeadline();
+    const deadline = timer < 0n || (this.nextDecision ?? timer) < timer ? (this.nextDecision ?? -1n) : timer;
     const { clock } = this;
     if (isVirtualClock(clock) && deadline >= 0n) {
       clock.skipTo(deadline);
@@ -166,9 +172,9 @@ export class MachineLoop implements SchedulerPort {
     const wait = deadline < 0n ? undefined : Number(deadline - clock.now()) / 1e6;
     if (wait !== undefined && wait <= 0) return;
     await new Promise<void>((resolve) => {
-      const timer = wait === undefined ? undefined : setTimeout(resolve, Math.min(MAX_SLEEP_MS, Math.ceil(wait)));
+      const sleep = wait === undefined ? undefined : setTimeout(resolve, Math.min(MAX_SLEEP_MS, Math.ceil(wait)));
       this.wakeUp = () => {
-        if (timer !== undefined) clearTimeout(timer);
+        if (sleep !== undefined) clearTimeout(sleep);
         resolve();
       };
     });

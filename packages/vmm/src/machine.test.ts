@@ -244,7 +244,7 @@ test("a request to shut down is in the guest's xenstore", async () => {
   const machine = machineOf();
   const domain = await machine.createDomain({ kernel: spinning, memory: 8 });
   domain.requestShutdown();
-  expect(machine.xenstore.readText(`/local/domain/${domain.id}/control/shutdown`)).toBe("poweroff");
+  expect(machine.xenstore.read(`/local/domain/${domain.id}/control/shutdown`)).toBe("poweroff");
   domain.requestShutdown("reboot");
-  expect(machine.xenstore.readText(`/local/domain/${domain.id}/control/shutdown`)).toBe("reboot");
+  expect(machine.xenstore.read(`/local/domain/${domain.id}/control/shutdown`)).toBe("reboot");
 });

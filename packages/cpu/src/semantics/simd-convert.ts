@@ -10,7 +10,13 @@ import {
   toIntegerChecks,
   unusualChecks,
 } from "./simd-float-checks.ts";
-import { pushHalf, pushImmediate, simd, storeMmx } from "./simd-operands.ts";
+import {
+  pushFromIntegerInline,
+  pushNarrowInline,
+  pushToIntegerInline,
+  pushUnusualInline,
+} from "./simd-float-inline.ts";
+import { pushHalf, pushImmediate, simd, storeLane, storeMmx } from "./simd-operands.ts";
 
 const storeOf = (type: FloatType) => (type === "f32" ? "f32_store" : "f64_store");
 
@@ -24,16 +30,15 @@ function scalarFromInteger(type: FloatType, size: 4 | 8): Definition {
     unless(
       c,
       () => {
-        if (size === 4 && type === "f64") c.e.i32(0);
-        else {
+        const slow = () => {
           c.e.get(value);
           c.call(fromIntegerChecks[type]);
-        }
+        };
+        if (size === 4 && type === "f64") c.e.i32(0);
+        else if (c.whole) slow();
+        else pushFromIntegerInline(c, slow);
       },
-      () => {
-        d!.address();
-        c.e.get(value).op(`${type}_convert_i64_s`).mem(storeOf(type));
-      },
+      () => storeLane(c.e, d!, type, 0, () => c.e.get(value).op(`${type}_convert_i64_s`)),
     );
     c.e.release("i64", value);
   });
@@ -52,9 +57,14 @@ function scalarToInteger(type: FloatType, truncate: boolean, size: 4 | 8): Defin
     unless(
       c,
       () => {
-        pushDouble(c, s!, type);
-        c.e.f64(size === 4 ? 2 ** 31 : 2 ** 63);
-        c.call(toIntegerChecks[truncate ? "truncate" : "round"]);
+        const limit = size === 4 ? 2 ** 31 : 2 ** 63;
+        const slow = () => {
+          pushDouble(c, s!, type);
+          c.e.f64(limit);
+          c.call(toIntegerChecks[truncate ? "truncate" : "round"]);
+        };
+        if (c.whole) slow();
+        else pushToIntegerInline(c, truncate, limit, () => pushDouble(c, s!, type), slow);
       },
       () =>
         d!.store(size, () => {
@@ -175,28 +185,32 @@ const betweenFloats: readonly Definition[] = [
     unless(
       c,
       () => {
-        pushFloat(c, s!, "f32");
-        c.call(unusualChecks.f32);
+        const push = () => pushFloat(c, s!, "f32");
+        if (c.whole) {
+          push();
+          c.call(unusualChecks.f32);
+        } else pushUnusualInline(c.e, "f32", push);
       },
-      () => {
-        d!.address();
-        pushDouble(c, s!, "f32");
-        c.e.mem("f64_store");
-      },
+      () => storeLane(c.e, d!, "f64", 0, () => pushDouble(c, s!, "f32")),
     ),
   ),
   simd("cvtsd2ss", ["xx", "xm8"], "br", (c, [d, s]) =>
     unless(
       c,
       () => {
-        pushFloat(c, s!, "f64");
-        c.call(narrowCheck);
+        const push = () => pushFloat(c, s!, "f64");
+        const slow = () => {
+          push();
+          c.call(narrowCheck);
+        };
+        if (c.whole) slow();
+        else pushNarrowInline(c, push, slow);
       },
-      () => {
-        d!.address();
-        pushFloat(c, s!, "f64");
-        c.e.op("f32_demote_f64").mem("f32_store");
-      },
+      () =>
+        storeLane(c.e, d!, "f32", 0, () => {
+          pushFloat(c, s!, "f64");
+          c.e.op("f32_demote_f64");
+        }),
     ),
   ),
   simd("cvtps2pd", ["xx", "xm8"], "wr", (c, [d, s]) =>

@@ -140,3 +140,80 @@ export function inlineArithmetic(
     release: () => e.release(arm.local, ...locals),
   };
 }
+
+/** Pushes 1 if the scalar that `push` pushes is a NaN or denormal. */
+export function pushUnusualInline(e: CodeEmitter, type: FloatType, push: () => void): void {
+  const arm = ARMS.scalar[type];
+  const value = e.temporary(type);
+  push();
+  e.set(value);
+  pushZeroOr(e, arm, value, SMALLEST_NORMAL[type]);
+  e.op("i32_eqz");
+  e.release(type, value);
+}
+
+/** Pushes 1 if a lane of the vector that `push` pushes is a NaN or denormal. */
+export function pushUnusualLanes(e: CodeEmitter, type: FloatType, push: () => void): void {
+  const arm = ARMS.vector[type];
+  const value = e.temporary("v128");
+  push();
+  e.set(value);
+  pushZeroOr(e, arm, value, SMALLEST_NORMAL[type]);
+  arm.all(e);
+  e.op("i32_eqz");
+  e.release("v128", value);
+}
+
+/** Pushes whether MXCSR makes inexactness silent, and rounds to nearest if that matters. */
+function pushSilent(c: Lowering, nearest: boolean): void {
+  c.state.get32(STATE.mxcsr);
+  c.e
+    .i32(nearest ? RELEVANT : SILENT)
+    .op("i32_and")
+    .i32(SILENT)
+    .op("i32_eq");
+}
+
+/** Pushes 0 in the usual case of a conversion, else what `pushSlow` pushes. */
+function otherwise(c: Lowering, pushSlow: () => void): void {
+  c.e.if("i32");
+  c.e.i32(0);
+  c.e.else();
+  pushSlow();
+  c.e.end();
+}
+
+/** Integers to floats. */
+export function pushFromIntegerInline(c: Lowering, pushSlow: () => void): void {
+  pushSilent(c, true);
+  otherwise(c, pushSlow);
+}
+
+/** The double that `push` pushes to an integer below `limit` in magnitude. */
+export function pushToIntegerInline(
+  c: Lowering,
+  truncate: boolean,
+  limit: number,
+  push: () => void,
+  pushSlow: () => void,
+): void {
+  push();
+  c.e.op("f64_abs").f64(limit).op("f64_lt");
+  pushSilent(c, !truncate);
+  c.e.op("i32_and");
+  otherwise(c, pushSlow);
+}
+
+/** The double that `push` pushes to a single. */
+export function pushNarrowInline(c: Lowering, push: () => void, pushSlow: () => void): void {
+  const { e } = c;
+  const result = e.temporary("f32");
+  push();
+  e.op("f32_demote_f64").op("f32_abs").set(result);
+  e.get(result).f32(SMALLEST_NORMAL.f32).op("f32_gt").get(result).f32(Number.POSITIVE_INFINITY).op("f32_lt");
+  e.op("i32_and");
+  pushSilent(c, true);
+  e.op("i32_and");
+  otherwise(c, pushSlow);
+  e.release("f32", result);
+}

@@ -1,9 +1,10 @@
 import type { SimdName } from "@paravirt/wasm-emit";
 import type { Definition } from "../definition.ts";
+import { STATE } from "../layout.ts";
 import type { Lowering, Place } from "../lowering.ts";
 import { type Arithmetic, arithmeticChecks, type FloatType, unusualChecks } from "./simd-float-checks.ts";
-import { inlineArithmetic } from "./simd-float-inline.ts";
-import { pushImmediate, simd } from "./simd-operands.ts";
+import { inlineArithmetic, pushUnusualInline, pushUnusualLanes } from "./simd-float-inline.ts";
+import { pushImmediate, simd, storeLane } from "./simd-operands.ts";
 
 /** The four kinds of SSE arithmetic: packed or scalar, single or double. */
 export type Kind = "ps" | "pd" | "ss" | "sd";
@@ -66,19 +67,18 @@ function arithmetic(op: Arithmetic, kind: Kind): Definition {
           d!.storeVector(inline.result);
           return;
         }
-        d!.address();
-        inline.result();
-        e.mem(type === "f32" ? "f32_store" : "f64_store");
+        storeLane(e, d!, type, 0, inline.result);
       });
       inline.release();
       return;
     }
     unless(c, pushSlow, () => {
       if (isScalar(kind)) {
-        d!.address();
-        pushFirst(0);
-        if (op !== "sqrt") pushFloat(c, s!, type);
-        e.op(`${type}_${op}`).mem(type === "f32" ? "f32_store" : "f64_store");
+        storeLane(e, d!, type, 0, () => {
+          pushFirst(0);
+          if (op !== "sqrt") pushFloat(c, s!, type);
+          e.op(`${type}_${op}`);
+        });
         return;
       }
       d!.storeVector(() => {
@@ -92,6 +92,14 @@ function arithmetic(op: Arithmetic, kind: Kind): Definition {
 
 function pushUnusual(c: Lowering, kind: Kind, ...places: Place[]): void {
   const type = typeOf(kind);
+  if (!c.whole) {
+    places.forEach((place, index) => {
+      if (isScalar(kind)) pushUnusualInline(c.e, type, () => pushFloat(c, place, type));
+      else pushUnusualLanes(c.e, type, () => place.vector());
+      if (index > 0) c.e.op("i32_or");
+    });
+    return;
+  }
   anyLane(c, laneCount(kind) * places.length, (index) => {
     pushFloat(c, places[index % places.length]!, type, Math.floor(index / places.length));
     c.call(unusualChecks[type]);
@@ -107,13 +115,13 @@ function extremum(op: "min" | "max", kind: Kind): Definition {
       () => pushUnusual(c, kind, d!, s!),
       () => {
         if (isScalar(kind)) {
-          d!.address();
-          pushFloat(c, d!, type);
-          pushFloat(c, s!, type);
-          pushFloat(c, d!, type);
-          pushFloat(c, s!, type);
-          c.e.op(`${type}_${op === "min" ? "lt" : "gt"}`).op("select");
-          c.e.mem(type === "f32" ? "f32_store" : "f64_store");
+          storeLane(c.e, d!, type, 0, () => {
+            pushFloat(c, d!, type);
+            pushFloat(c, s!, type);
+            pushFloat(c, d!, type);
+            pushFloat(c, s!, type);
+            c.e.op(`${type}_${op === "min" ? "lt" : "gt"}`).op("select");
+          });
           return;
         }
         d!.storeVector(() => {
@@ -161,9 +169,9 @@ function comparison(kind: Kind): Definition {
         });
         e.i32(0).get(predicate).i32(2).op("i32_shr_u").op("i32_sub").simd("i32x4_splat").simd("v128_xor").set(result);
         if (isScalar(kind)) {
-          d!.address();
-          if (type === "f32") e.get(result).lane("i32x4_extract_lane", 0).mem("i32_store");
-          else e.get(result).lane("i64x2_extract_lane", 0).mem("i64_store");
+          storeLane(e, d!, type === "f32" ? "i32" : "i64", 0, () =>
+            e.get(result).lane(type === "f32" ? "i32x4_extract_lane" : "i64x2_extract_lane", 0),
+          );
         } else d!.storeVector(() => e.get(result));
         e.release("v128", a, b, result);
         e.release("i32", predicate);
@@ -172,7 +180,6 @@ function comparison(kind: Kind): Definition {
   });
 }
 
-const ZERO_FLAG = 6;
 /** COMISx and UCOMISx: they differ in what quiet NaNs raise only. */
 function flagComparison(name: string, kind: "ss" | "sd"): Definition {
   const type = typeOf(kind);
@@ -182,15 +189,28 @@ function flagComparison(name: string, kind: "ss" | "sd"): Definition {
       c,
       () => pushUnusual(c, kind, a!, b!),
       () => {
-        const image = e.temporary("i64");
-        pushFloat(c, a!, type);
-        pushFloat(c, b!, type);
-        e.op(`${type}_eq`).i32(ZERO_FLAG).op("i32_shl");
-        pushFloat(c, a!, type);
-        pushFloat(c, b!, type);
-        e.op(`${type}_lt`).op("i32_or").op("i64_extend_i32_u").set(image);
-        c.flags.load(image);
-        e.release("i64", image);
+        // Ordered: SF, OF, AF and PF are 0. Any odd number has a parity of 0, also a zero that the delta turns into one.
+        const equal = e.temporary("i64");
+        const different = e.temporary("i64");
+        const push = (op: "eq" | "lt") => {
+          pushFloat(c, a!, type);
+          pushFloat(c, b!, type);
+          e.op(`${type}_${op}`).op("i64_extend_i32_u");
+        };
+        push("eq");
+        e.tee(equal).i64(1).op("i64_xor").set(different);
+        const pushLess = () => {
+          push("lt");
+          e.i64(63).op("i64_shl");
+        };
+        c.flags.explicit(
+          pushLess,
+          () => e.i64(0),
+          () => e.i64(0),
+          different,
+        );
+        c.state.set64(STATE.flagDelta, () => e.get(equal));
+        e.release("i64", equal, different);
       },
     );
   });

@@ -8,6 +8,7 @@ import {
   pushQuarter,
   pushZero,
   simd,
+  storeLane,
   storeMmx,
   storeMmxInteger,
 } from "./simd-operands.ts";
@@ -67,17 +68,9 @@ const movq: readonly Definition[] = [
 function half(name: string, offset: 0 | 8): Definition[] {
   const hot = name === "movhps" || name === "movlps";
   return [
-    simd(
-      name,
-      ["xm8"],
-      "br",
-      (c, [d, s]) => {
-        d!.address();
-        pushInteger(c.e, s!);
-        c.e.mem("i64_store", offset);
-      },
-      { hot: hot ? ["xm8"] : [] },
-    ),
+    simd(name, ["xm8"], "br", (c, [d, s]) => storeLane(c.e, d!, "i64", offset / 8, () => pushInteger(c.e, s!)), {
+      hot: hot ? ["xm8"] : [],
+    }),
     simd(name, ["m8x"], "wr", (c, [d, s]) => d!.store(8, () => pushInteger(c.e, s!, offset)), {
       hot: hot ? ["m8x"] : [],
     }),
@@ -85,22 +78,18 @@ function half(name: string, offset: 0 | 8): Definition[] {
 }
 
 function betweenHalves(name: string, from: 0 | 8, to: 0 | 8): Definition {
-  return simd(name, ["xx"], "br", (c, [d, s]) => {
-    d!.address();
-    pushInteger(c.e, s!, from);
-    c.e.mem("i64_store", to);
-  });
+  return simd(name, ["xx"], "br", (c, [d, s]) => storeLane(c.e, d!, "i64", to / 8, () => pushInteger(c.e, s!, from)));
 }
 
 /** MOVSS and MOVSD: between registers the rest stays, a load clears it. */
 function scalar(name: string, size: 4 | 8): Definition[] {
   return [
-    simd(name, ["xx"], "br", (c, [d, s]) => {
-      d!.address();
-      s!.address();
-      if (size === 4) c.e.mem("i32_load").mem("i32_store");
-      else c.e.mem("i64_load").mem("i64_store");
-    }),
+    simd(name, ["xx"], "br", (c, [d, s]) =>
+      storeLane(c.e, d!, size === 4 ? "i32" : "i64", 0, () => {
+        s!.address();
+        c.e.mem(size === 4 ? "i32_load" : "i64_load");
+      }),
+    ),
     simd(
       name,
       [`xm${size}`],

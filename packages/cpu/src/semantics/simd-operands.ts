@@ -1,4 +1,4 @@
-import type { CodeEmitter, SimdLaneName, SimdName } from "@paravirt/wasm-emit";
+import type { CodeEmitter, SimdName } from "@paravirt/wasm-emit";
 import type { Definition, Shape } from "../definition.ts";
 import { ACCESS, STATE } from "../layout.ts";
 import type { Lowering, Place } from "../lowering.ts";
@@ -98,6 +98,27 @@ export function storeMmxInteger(e: CodeEmitter, place: Place, push: () => void):
   });
 }
 
+/**
+ * Replaces lane `index` of an XMM register by the value that `push` leaves. The register is written as a whole: processors
+ * stall where a load takes bytes from a recent store and others from before it.
+ */
+export function storeLane(e: CodeEmitter, place: Place, lane: LaneType, index: number, push: () => void): void {
+  place.storeVector(() => {
+    place.vector();
+    push();
+    e.lane(REPLACE_LANE[lane], index);
+  });
+}
+
+/** What {@link storeLane} may store. */
+export type LaneType = "i32" | "i64" | "f32" | "f64";
+const REPLACE_LANE = {
+  i32: "i32x4_replace_lane",
+  i64: "i64x2_replace_lane",
+  f32: "f32x4_replace_lane",
+  f64: "f64x2_replace_lane",
+} as const;
+
 /** Pushes the 64 bits of a vector or memory operand, zero-extended to 128. */
 export function pushHalf(e: CodeEmitter, place: Place): void {
   place.address();
@@ -187,11 +208,3 @@ export function shuffled(lanes: readonly number[]): Operation {
     e.shuffle(lanes);
   };
 }
-
-/** Names of the lane instructions of each width. */
-export const LANES: Readonly<Record<1 | 2 | 4 | 8, { readonly shape: string; readonly replace: SimdLaneName }>> = {
-  1: { shape: "i8x16", replace: "i8x16_replace_lane" },
-  2: { shape: "i16x8", replace: "i16x8_replace_lane" },
-  4: { shape: "i32x4", replace: "i32x4_replace_lane" },
-  8: { shape: "i64x2", replace: "i64x2_replace_lane" },
-};
