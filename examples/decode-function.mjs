@@ -1,21 +1,23 @@
-// Decodes a function and shows, for each instruction, its text and what it reads and writes.
-import { decode, formatIntel, Instruction, instructionInfo, joinText } from "@paravirt/x86";
+// Decodes a function and tells what each instruction reads and writes. Run: node examples/decode-function.mjs
+import { assemble, decode, disassemble, Instruction, instructionInfo } from "@paravirt/x86";
 
-// What gcc makes of: long sum(const long *numbers, int count) { long s = 0; while (count--) s += *numbers++; return s; }
-const code = Uint8Array.from([
-  0x31, 0xc0, 0x85, 0xf6, 0x74, 0x0b, 0x48, 0x03, 0x07, 0x48, 0x83, 0xc7, 0x08, 0xff, 0xce, 0x75, 0xf5, 0xc3,
-]);
-const ADDRESS = 0x401000n;
+// Any machine code will do: here, a sum of numbers, assembled first.
+const { bytes } = assemble(`
+    xor eax, eax
+  again:
+    add rax, [rdi]
+    add rdi, 8
+    dec esi
+    jnz again
+    ret
+`);
 
-// One record serves for all instructions: decoding allocates nothing.
 const instruction = new Instruction();
-for (let at = 0; at < code.length; ) {
-  const length = decode(code, at, code.length, 64, instruction);
-  if (length === 0) throw new Error(`no instruction at ${at}`);
-  const address = ADDRESS + BigInt(at);
-  const text = joinText(formatIntel(instruction, address));
-  const { reads, writes } = instructionInfo(instruction);
-  const effect = [reads.length && `reads ${reads.join(" ")}`, writes.length && `writes ${writes.join(" ")}`];
-  console.log(`${address.toString(16)}  ${text.padEnd(28)} ${effect.filter(Boolean).join(", ")}`.trimEnd());
-  at += length;
+let at = 0;
+for (const line of disassemble(bytes, { address: 0x401000n })) {
+  at += decode(bytes, at, bytes.length, 64, instruction);
+  const info = instructionInfo(instruction);
+  console.log(
+    `${line.address.toString(16)}  ${line.text.padEnd(30)} reads ${info?.reads.join() || "-"}; writes ${info?.writes.join() || "-"}`,
+  );
 }

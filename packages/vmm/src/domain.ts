@@ -2,7 +2,7 @@ import { buildPvDomain, type KernelImage, type PvPlan, planPvDomain, readKernelI
 import { type Console, createConsole } from "@paravirt/console";
 import { type DomId, type Mfn, ParavirtError, type Port } from "@paravirt/core";
 import type { Domain, HostChannel, HypercallCount, Hypervisor } from "@paravirt/hypervisor";
-import { GNTTAB_RESERVED, SHUTDOWN } from "@paravirt/xen-abi";
+import { GNTTAB_RESERVED, SHUTDOWN, XEN_LEGACY_MAX_VCPUS } from "@paravirt/xen-abi";
 import { populateDomain, removeDomainNodes, type Xenstore } from "@paravirt/xenstore";
 import { type ConsoleStreams, StreamConsole } from "./console-streams.ts";
 import type { MachineLoop } from "./loop.ts";
@@ -225,12 +225,20 @@ export function planDomain(options: MachineDomainOptions): PvPlan {
   const memory = options.memory ?? 256;
   if (!Number.isInteger(memory) || memory < 1 || memory > MAX_MIB)
     throw new ParavirtError("OUT_OF_RANGE", `${memory} MiB of memory; a domain has 1 to ${MAX_MIB}`);
+  checkNumber("VCPUs", options.vcpus, 1, XEN_LEGACY_MAX_VCPUS);
+  checkNumber("weight", options.weight, 1, 65535);
+  checkNumber("cap", options.cap, 0, 100 * XEN_LEGACY_MAX_VCPUS);
   const image: KernelImage = options.kernel instanceof Uint8Array ? readKernelImage(options.kernel) : options.kernel;
   return planPvDomain(image, {
     pages: memory * PAGES_PER_MIB,
     ...(options.initrd === undefined ? {} : { initrd: options.initrd }),
     ...(options.commandLine === undefined ? {} : { commandLine: options.commandLine }),
   });
+}
+
+function checkNumber(what: string, value: number | undefined, least: number, most: number): void {
+  if (value === undefined || (Number.isInteger(value) && value >= least && value <= most)) return;
+  throw new ParavirtError("OUT_OF_RANGE", `${what}: ${value}; ${least} to ${most} is possible`);
 }
 
 function openPort(domain: Domain): number {

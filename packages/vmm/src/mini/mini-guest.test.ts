@@ -27,7 +27,10 @@ test.each(variants)("boots, reads xenstore, takes a timer event and powers off: 
   const { shutdown, text, hypercalls } = await boot(variant);
   expect(text).toBe(TEXT);
   expect(shutdown).toEqual({ reason: "poweroff", code: 0 });
-  expect(hypercalls).toMatchObject({ callback_op: { operations: { register: 1 } }, event_channel_op: { operations: { bind_virq: 1 } } });
+  expect(hypercalls).toMatchObject({
+    callback_op: { operations: { register: 1 } },
+    event_channel_op: { operations: { bind_virq: 1 } },
+  });
 });
 
 test("the notes are those that were asked for", () => {
