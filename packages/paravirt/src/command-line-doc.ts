@@ -2,7 +2,9 @@ import { COMMANDS, commandHelp } from "./options.ts";
 
 /** docs/command-line.md, from the table that parses the command line. */
 export function renderCommandLine(): string {
-  const sections = COMMANDS.map((command) => `## paravirt ${command.words.join(" ")}\n\n\`\`\`text\n${commandHelp(command)}\`\`\`\n`);
+  const sections = COMMANDS.map(
+    (command) => `## paravirt ${command.words.join(" ")}\n\n\`\`\`text\n${commandHelp(command)}\`\`\`\n`,
+  );
   return [
     "# The command line",
     "",

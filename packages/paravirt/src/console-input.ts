@@ -7,7 +7,10 @@ export function joinInput(session: GuestSession, onLeave: () => void): () => voi
     const terminal = openTerminal({ onInput: (bytes) => void session.send(Uint8Array.from(bytes)), onLeave });
     return () => terminal.close();
   }
-  return pumpInput((bytes) => session.send(bytes), () => {});
+  return pumpInput(
+    (bytes) => session.send(bytes),
+    () => {},
+  );
 }
 
 /** Sends standard input on, no faster than it is taken. */
@@ -18,7 +21,12 @@ export function pumpInput(send: (bytes: Uint8Array) => Promise<void>, onEnd: () 
     (bytes) => {
       source.pause();
       const copy = Uint8Array.from(bytes);
-      waiting = waiting.then(() => send(copy)).then(() => source.resume(), () => {});
+      waiting = waiting
+        .then(() => send(copy))
+        .then(
+          () => source.resume(),
+          () => {},
+        );
     },
     () => {
       waiting.then(onEnd);

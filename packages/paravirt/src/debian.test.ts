@@ -8,10 +8,19 @@ import { expect, test } from "vitest";
 // The real thing: Debian's kernel and busybox, through the built command line.
 const CLI = new URL("../bin/paravirt.js", import.meta.url).pathname;
 const run = (args: string[], input?: string | Uint8Array) =>
-  spawnSync(process.execPath, [CLI, "run", "debian", ...args], { input: input ?? "", timeout: 110_000, maxBuffer: 1 << 26 });
+  spawnSync(process.execPath, [CLI, "run", "debian", ...args], {
+    input: input ?? "",
+    timeout: 110_000,
+    maxBuffer: 1 << 26,
+  });
 
 test("a command's output and status come through, and nothing else", () => {
-  const { status, stdout, stderr } = run(["--", "sh", "-c", "uname -a; cat /proc/cpuinfo; dmesg | grep -i xen; echo oops >&2; exit 7"]);
+  const { status, stdout, stderr } = run([
+    "--",
+    "sh",
+    "-c",
+    "uname -a; cat /proc/cpuinfo; dmesg | grep -i xen; echo oops >&2; exit 7",
+  ]);
   const out = stdout.toString();
   expect(out).toMatch(/^Linux \S+ 6\.1\.\S+ .*x86_64 GNU\/Linux\n/);
   expect(out).toContain("processor\t: 0");
@@ -24,8 +33,12 @@ test("a command's output and status come through, and nothing else", () => {
 test("fifty checksums of busybox in the guest are the host's", () => {
   const { status, stdout } = run(["--", "sh", "-c", "for i in $(seq 50); do sha256sum /bin/busybox; done | sort -u"]);
   const cache = defaultCacheFolder();
-  const guest = readdirSync(cache, { withFileTypes: true }).find((entry) => entry.isDirectory() && entry.name.startsWith("debian-"))!;
-  const sum = createHash("sha256").update(readFileSync(join(cache, guest.name, "busybox"))).digest("hex");
+  const guest = readdirSync(cache, { withFileTypes: true }).find(
+    (entry) => entry.isDirectory() && entry.name.startsWith("debian-"),
+  )!;
+  const sum = createHash("sha256")
+    .update(readFileSync(join(cache, guest.name, "busybox")))
+    .digest("hex");
   expect(stdout.toString()).toBe(`${sum}  /bin/busybox\n`);
   expect(status).toBe(0);
 });

@@ -1,7 +1,10 @@
 import { UsageError } from "./usage-error.ts";
 
 /** Where a guest's console goes. */
-export type ConsoleChoice = { readonly kind: "stdio" } | { readonly kind: "none" } | { readonly kind: "file"; readonly path: string };
+export type ConsoleChoice =
+  | { readonly kind: "stdio" }
+  | { readonly kind: "none" }
+  | { readonly kind: "file"; readonly path: string };
 
 /** The options that all `run` commands share, checked. */
 export interface GuestOptions {
@@ -35,17 +38,26 @@ export function guestOptions(options: ReadonlyMap<string, string>, memory: numbe
   };
 }
 
-function wholeNumber(options: ReadonlyMap<string, string>, name: string, otherwise: number, least: number, most: number, unit: string): number {
+function wholeNumber(
+  options: ReadonlyMap<string, string>,
+  name: string,
+  otherwise: number,
+  least: number,
+  most: number,
+  unit: string,
+): number {
   const text = options.get(name);
   if (text === undefined) return otherwise;
   const value = Number(text);
-  if (!/^[0-9]+$/.test(text) || value < least || value > most) throw new UsageError(`--${name} ${text}: ${least} to ${most}${unit}`);
+  if (!/^[0-9]+$/.test(text) || value < least || value > most)
+    throw new UsageError(`--${name} ${text}: ${least} to ${most}${unit}`);
   return value;
 }
 
 function seconds(text: string): number {
   const value = Number(text);
-  if (!/^[0-9]*\.?[0-9]+$/.test(text) || !(value > 0) || value > 2_000_000) throw new UsageError(`--timeout ${text}: more than 0 and at most 2000000 seconds`);
+  if (!/^[0-9]*\.?[0-9]+$/.test(text) || !(value > 0) || value > 2_000_000)
+    throw new UsageError(`--timeout ${text}: more than 0 and at most 2000000 seconds`);
   return value;
 }
 

@@ -14,7 +14,11 @@ export async function main(argv: readonly string[]): Promise<number> {
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     const isExpected = EXPECTED.has(error.name) && (error as { code?: string }).code !== "BUG";
-    process.stderr.write(isExpected || "syscall" in error ? `paravirt: ${oneLine(error.message)}\n` : `paravirt: ${error.stack ?? error.message}\n`);
+    process.stderr.write(
+      isExpected || "syscall" in error
+        ? `paravirt: ${oneLine(error.message)}\n`
+        : `paravirt: ${error.stack ?? error.message}\n`,
+    );
     return isExpected || "syscall" in error ? STATUS.USAGE : 1;
   }
 }

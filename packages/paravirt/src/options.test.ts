@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { renderCommandLine } from "./command-line-doc.ts";
-import { commandHelp, COMMANDS, editDistance, parseArguments } from "./options.ts";
+import { COMMANDS, commandHelp, editDistance, parseArguments } from "./options.ts";
 
 test("options may be given with a space or an equals sign, and words after -- are the guest's", () => {
   const parsed = parseArguments(["run", "debian", "--memory", "128", "--name=x", "--", "sh", "-c", "exit --7"]);
@@ -27,11 +27,17 @@ test.each([
 });
 
 test("the distance counts insertions, deletions, replacements and swaps", () => {
-  expect([editDistance("kernel", "kernle"), editDistance("a", ""), editDistance("memory", "memroy"), editDistance("stats", "state")]).toEqual([1, 1, 1, 1]);
+  expect([
+    editDistance("kernel", "kernle"),
+    editDistance("a", ""),
+    editDistance("memory", "memroy"),
+    editDistance("stats", "state"),
+  ]).toEqual([1, 1, 1, 1]);
 });
 
 test("help names every option of a command", () => {
-  for (const command of COMMANDS) for (const { name } of command.options) expect(commandHelp(command)).toContain(`--${name}`);
+  for (const command of COMMANDS)
+    for (const { name } of command.options) expect(commandHelp(command)).toContain(`--${name}`);
 });
 
 test("docs/command-line.md is what the table says", () => {

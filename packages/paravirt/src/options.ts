@@ -31,7 +31,11 @@ const GUEST_OPTIONS: readonly OptionRow[] = [
   { name: "console", value: "WHERE", help: "stdio, file:PATH or none: where the guest's console goes (stdio)" },
   { name: "timeout", value: "SECONDS", help: "end the guest after so long, with status 5" },
   { name: "stats", value: "FILE", help: "write counters as JSON when the guest has ended" },
-  { name: "hypervisor-log", value: "WHERE", help: "stderr or a file: the hypervisor's messages and the guest's console_io" },
+  {
+    name: "hypervisor-log",
+    value: "WHERE",
+    help: "stderr or a file: the hypervisor's messages and the guest's console_io",
+  },
   { name: "on-reboot", value: "ACTION", help: "exit: a guest that asks for a reboot ends with status 3 (exit)" },
   HELP,
 ];
@@ -70,7 +74,10 @@ export const COMMANDS: readonly CommandRow[] = [
       { name: "mode", value: "64|32|16", help: "mode of the code (64)" },
       { name: "syntax", value: "intel|att", help: "how operands are written (intel)" },
       { name: "at", value: "ADDRESS", help: "address of the first byte (0)" },
-      { name: "hex", help: "answer standard input, one instruction's bytes in hex a line, with length, mnemonic, operands" },
+      {
+        name: "hex",
+        help: "answer standard input, one instruction's bytes in hex a line, with length, mnemonic, operands",
+      },
       HELP,
     ],
     maxOperands: 1,
@@ -131,13 +138,17 @@ function findCommand(argv: readonly string[]): CommandRow {
   const best = fits.sort((a, b) => b.words.length - a.words.length)[0];
   if (best !== undefined) return best;
   const word = argv[0] ?? "";
-  throw new UsageError(`no command "${word}"${suggestion(word, [...new Set(COMMANDS.map((row) => row.words[0]!))])}; see paravirt --help`);
+  throw new UsageError(
+    `no command "${word}"${suggestion(word, [...new Set(COMMANDS.map((row) => row.words[0]!))])}; see paravirt --help`,
+  );
 }
 
 function extraOperand(operands: readonly string[], command: CommandRow): UsageError {
   const word = operands[command.maxOperands]!;
   // `run debain` is a wrong guest rather than a stray word.
-  const subcommands = COMMANDS.filter((row) => row.words.length > command.words.length && row.words[0] === command.words[0]).map((row) => row.words[1]!);
+  const subcommands = COMMANDS.filter(
+    (row) => row.words.length > command.words.length && row.words[0] === command.words[0],
+  ).map((row) => row.words[1]!);
   const hint = command.takesCommand ? "; a command for the guest follows --" : suggestion(word, subcommands);
   return new UsageError(`${command.words.join(" ")} doesn't take "${word}"${hint}`);
 }
@@ -151,7 +162,9 @@ function splitOption(word: string): [string, string | undefined] {
 function unknownOption(word: string, command: CommandRow): UsageError {
   const [name] = splitOption(word);
   const names = command.options.map((option) => option.name);
-  return new UsageError(`no option ${word.split("=")[0]} in ${command.words.join(" ")}${suggestion(name, names, "--")}`);
+  return new UsageError(
+    `no option ${word.split("=")[0]} in ${command.words.join(" ")}${suggestion(name, names, "--")}`,
+  );
 }
 
 function suggestion(word: string, names: readonly string[], prefix = ""): string {
@@ -175,7 +188,8 @@ export function editDistance(a: string, b: string): number {
     for (let j = 1; j <= b.length; j++) {
       const same = a[i - 1] === b[j - 1] ? 0 : 1;
       let cost = Math.min(rows[i - 1]![j]! + 1, rows[i]![j - 1]! + 1, rows[i - 1]![j - 1]! + same);
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) cost = Math.min(cost, rows[i - 2]![j - 2]! + 1);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
+        cost = Math.min(cost, rows[i - 2]![j - 2]! + 1);
       rows[i]![j] = cost;
     }
   return rows[a.length]![b.length]!;
@@ -192,7 +206,10 @@ export function commandHelp(command: CommandRow): string {
 
 /** Help for all of them. */
 export function generalHelp(): string {
-  const label = (row: CommandRow) => [...row.words, row.words.length === 1 && row.words[0] === "run" ? "--kernel FILE" : "", row.operands ?? ""].filter(Boolean).join(" ");
+  const label = (row: CommandRow) =>
+    [...row.words, row.words.length === 1 && row.words[0] === "run" ? "--kernel FILE" : "", row.operands ?? ""]
+      .filter(Boolean)
+      .join(" ");
   const width = Math.max(...COMMANDS.map((row) => label(row).length));
   const lines = COMMANDS.map((row) => `  ${label(row).padEnd(width)}  ${row.help}`);
   return [

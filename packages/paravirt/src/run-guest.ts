@@ -61,10 +61,13 @@ export async function runGuest(run: GuestRun, options: GuestOptions): Promise<nu
       times.init ??= performance.now();
     },
   };
-  const timer = options.timeout === undefined ? undefined : setTimeout(() => {
-    process.stderr.write(`paravirt: the guest still ran after ${options.timeout} s\n`);
-    finish(STATUS.TIMEOUT);
-  }, options.timeout * 1000);
+  const timer =
+    options.timeout === undefined
+      ? undefined
+      : setTimeout(() => {
+          process.stderr.write(`paravirt: the guest still ran after ${options.timeout} s\n`);
+          finish(STATUS.TIMEOUT);
+        }, options.timeout * 1000);
   const onSignal = (signal: NodeJS.Signals): void => finish(SIGNALS[signal as keyof typeof SIGNALS]);
   for (const signal of Object.keys(SIGNALS)) process.on(signal, onSignal);
   run.onStart?.(session);
@@ -106,7 +109,12 @@ function hypervisorLog(where: string | undefined): (domain: number, text: string
 }
 
 /** Milliseconds count from the start of the process; memory is the process's largest resident size. */
-function writeStats(file: string, machine: Machine, domain: MachineDomain, times: { firstInstruction: number; init?: number }): void {
+function writeStats(
+  file: string,
+  machine: Machine,
+  domain: MachineDomain,
+  times: { firstInstruction: number; init?: number },
+): void {
   const { hypercalls, ...counters } = machine.statistics();
   const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage();
   const stats = {

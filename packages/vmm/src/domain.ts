@@ -63,17 +63,18 @@ export class MachineDomain {
     this.id = this.domain.id;
     try {
       this.build(plan, options);
+      host.loop.insert(this.domain.vcpus, this.id as DomId, {
+        ...(options.weight === undefined ? {} : { weight: options.weight }),
+        ...(options.cap === undefined ? {} : { cap: options.cap }),
+      });
     } catch (error) {
       // A failed build leaves nothing behind.
+      host.loop.remove(this.domain.vcpus);
       host.store.release(this.id);
       host.hypervisor.destroyDomain(this.domain);
       removeDomainNodes(host.store.local, this.id);
       throw error;
     }
-    host.loop.insert(this.domain.vcpus, this.id as DomId, {
-      ...(options.weight === undefined ? {} : { weight: options.weight }),
-      ...(options.cap === undefined ? {} : { cap: options.cap }),
-    });
   }
 
   private build(plan: PvPlan, options: MachineDomainOptions): void {

@@ -14,7 +14,9 @@ test("GRUB's Xen image comes to its prompt and answers a typed command", async (
   rmSync(folder, { recursive: true });
   const machine = createMachine({ memory: 160 });
   const domain = await machine.createDomain({ kernel, memory: 128 });
-  const reader = domain.console.readable.pipeThrough(new TextDecoderStream() as never).getReader() as ReadableStreamDefaultReader<string>;
+  const reader = domain.console.readable
+    .pipeThrough(new TextDecoderStream() as never)
+    .getReader() as ReadableStreamDefaultReader<string>;
   let text = "";
   const untilText = async (wanted: RegExp) => {
     while (!wanted.test(text)) {

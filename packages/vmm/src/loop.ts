@@ -30,8 +30,10 @@ export class MachineLoop implements SchedulerPort {
   private started = false;
   /** A tickle asks for another decision at this time. */
   private reschedule: bigint | undefined;
-  /** When nothing can run: the time at which the scheduler may decide otherwise, as at the end of a cap's period. */
-  private nextDecision: bigint | undefined;
+  /** The VCPU that the scheduler named last, while it may go on. */
+  private current: VirtualCpu | undefined;
+  /** The end of its slice; when there is none, the time at which the scheduler may name one, as when a cap's period ends. */
+  private decideAt: bigint | undefined;
   private wakeUp: (() => void) | undefined;
   private budget = 200_000;
   /** Called with what went wrong in the loop itself; the machine is unusable then. */
@@ -63,7 +65,10 @@ export class MachineLoop implements SchedulerPort {
 
   /** Lets a domain's VCPUs go. */
   remove(vcpus: readonly VirtualCpu[]): void {
-    for (const vcpu of vcpus) if (this.known.delete(vcpu)) this.hostScheduler.remove(vcpu, this.clock.now());
+    for (const vcpu of vcpus) {
+      if (this.current === vcpu) this.current = undefined;
+      if (this.known.delete(vcpu)) this.hostScheduler.remove(vcpu, this.clock.now());
+    }
   }
 
   /** Nanoseconds that a VCPU has run. */
@@ -78,6 +83,7 @@ export class MachineLoop implements SchedulerPort {
   }
 
   sleep(vcpu: VirtualCpu): void {
+    if (this.current === vcpu) this.current = undefined;
     if (!this.known.has(vcpu)) return;
     this.hostScheduler.sleep(vcpu, this.clock.now());
   }
@@ -109,37 +115,34 @@ export class MachineLoop implements SchedulerPort {
     }
   }
 
-  /** One decision and what follows from it; `false` when nothing can run. */
+  /** Timers, listeners, and about a millisecond of the VCPU whose slice it is; `false` when nothing can run. */
   private turn(): boolean {
     const hypervisor = this.hypervisor!;
     hypervisor.runTimers();
     hypervisor.runListeners();
-    this.reschedule = undefined;
-    const { unit, slice } = this.hostScheduler.schedule(PCPU, this.clock.now());
-    const end = slice === Number.POSITIVE_INFINITY ? undefined : this.clock.now() + BigInt(Math.ceil(slice));
-    if (unit === undefined) {
-      this.nextDecision = end;
-      return hypervisor.listenersWaiting;
-    }
-    const hostEnd = performance.now() + HOST_SLICE;
-    do {
-      const reason = this.runOnce(hypervisor, unit);
-      // A listener of an earlier round may have destroyed the domain.
-      if (!this.known.has(unit)) return true;
-      if (reason === "yielded") {
-        this.hostScheduler.yield(unit, this.clock.now());
-        return true;
-      }
-      if (reason !== "budget") {
-        this.sleep(unit);
-        return true;
-      }
-      hypervisor.runTimers();
-      hypervisor.runListeners();
-      const now = this.clock.now();
-      if ((end !== undefined && now >= end) || (this.reschedule !== undefined && now >= this.reschedule)) break;
-    } while (!this.closed && performance.now() < hostEnd);
+    const unit = this.unitToRun();
+    if (unit === undefined) return hypervisor.listenersWaiting;
+    const reason = this.runOnce(hypervisor, unit);
+    if (reason === "budget") return true;
+    this.current = undefined;
+    if (reason === "yielded") this.hostScheduler.yield(unit, this.clock.now());
+    else this.sleep(unit);
     return true;
+  }
+
+  /**
+   * The VCPU whose slice it is, or the scheduler's next. The host's turns don't end a slice: what the scheduler decides
+   * must depend on the machine's time alone.
+   */
+  private unitToRun(): VirtualCpu | undefined {
+    const now = this.clock.now();
+    const due = (time: bigint | undefined): boolean => time !== undefined && now >= time;
+    if (this.current !== undefined && !due(this.decideAt) && !due(this.reschedule)) return this.current;
+    this.reschedule = undefined;
+    const { unit, slice } = this.hostScheduler.schedule(PCPU, now);
+    this.current = unit;
+    this.decideAt = slice === Number.POSITIVE_INFINITY ? undefined : now + BigInt(Math.ceil(slice));
+    return unit;
   }
 
   private runOnce(hypervisor: Hypervisor, vcpu: VirtualCpu) {
@@ -162,7 +165,8 @@ export class MachineLoop implements SchedulerPort {
   /** Waits for the next timer, the scheduler's next decision, or a kick. */
   private async idle(): Promise<void> {
     const timer = this.hypervisor!.nextDeadline();
-    const deadline = timer < 0n || (this.nextDecision ?? timer) < timer ? (this.nextDecision ?? -1n) : timer;
+    const { decideAt } = this;
+    const deadline = decideAt !== undefined && (timer < 0n || decideAt < timer) ? decideAt : timer;
     const { clock } = this;
     if (isVirtualClock(clock) && deadline >= 0n) {
       clock.skipTo(deadline);
@@ -170,7 +174,7 @@ export class MachineLoop implements SchedulerPort {
       return;
     }
     const wait = deadline < 0n ? undefined : Number(deadline - clock.now()) / 1e6;
-    if (wait !== undefined && wait <= 0) return;
+    if (wait !== undefined && wait <= 0) return hostYield();
     await new Promise<void>((resolve) => {
       const sleep = wait === undefined ? undefined : setTimeout(resolve, Math.min(MAX_SLEEP_MS, Math.ceil(wait)));
       this.wakeUp = () => {

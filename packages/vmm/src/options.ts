@@ -48,6 +48,7 @@ export interface MachineDomainOptions {
 
 /** Why a domain ended. */
 export interface DomainShutdown {
+  /** How it ended; `"destroyed"` when the host did it. */
   readonly reason: "poweroff" | "reboot" | "suspend" | "crash" | "watchdog" | "soft_reset" | "destroyed";
   /** SHUTDOWN number of Xen's public/sched.h; -1 when the host destroyed the domain. */
   readonly code: number;
@@ -63,8 +64,9 @@ export interface MachineStatistics {
   readonly tlbFills: number;
   /** Faults raised by guest code, page faults included. */
   readonly faults: number;
-  /** Pieces of code decoded for the interpreter, and translated to WebAssembly. */
+  /** Pieces of code decoded for the interpreter. */
   readonly blocksDecoded: number;
+  /** Pieces of code translated to WebAssembly. */
   readonly blocksTranslated: number;
   /** Hypercalls by domain id and name. */
   readonly hypercalls: Readonly<Record<number, Readonly<Record<string, HypercallCount>>>>;

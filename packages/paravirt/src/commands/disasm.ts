@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { createInterface } from "node:readline";
+import { StringDecoder } from "node:string_decoder";
 import { decode, disassemble, formatIntel, Instruction, type Mode } from "@paravirt/x86";
 import type { ParsedArguments } from "../options.ts";
 import { UsageError } from "../usage-error.ts";
@@ -34,14 +34,34 @@ export async function disasm({ options, operands }: ParsedArguments): Promise<nu
   return 0;
 }
 
-/** One instruction a line, in hex; one answer a line. */
+/** One instruction a line, in hex; one answer a line, at once, so that another program can ask and wait. */
 async function answerHex(mode: Mode, address: bigint): Promise<void> {
   const instruction = new Instruction();
+  const input = new StringDecoder("latin1");
+  let pending = "";
+  for await (const chunk of process.stdin) {
+    const parts = (pending + input.write(chunk as Buffer)).split("\n");
+    pending = parts.pop() ?? "";
+    await answerLines(parts, mode, address, instruction);
+  }
+  await answerLines([pending], mode, address, instruction);
+}
+
+async function answerLines(
+  given: readonly string[],
+  mode: Mode,
+  address: bigint,
+  instruction: Instruction,
+): Promise<void> {
   let block = "";
-  for await (const line of createInterface({ input: process.stdin, crlfDelay: Number.POSITIVE_INFINITY })) {
+  let wrong: string | undefined;
+  for (const line of given) {
     const text = line.replace(/\s+/g, "");
     if (text === "") continue;
-    if (!/^([0-9a-fA-F]{2})+$/.test(text)) throw new UsageError(`"${line}" is not bytes in hex`);
+    if (!/^([0-9a-fA-F]{2})+$/.test(text)) {
+      wrong = line.trim();
+      break;
+    }
     const bytes = Buffer.from(text, "hex");
     const length = decode(bytes, 0, bytes.length, mode, instruction);
     if (length === 0 || length > MAX_HEX_BYTES) block += "0\t(bad)\n";
@@ -49,12 +69,9 @@ async function answerHex(mode: Mode, address: bigint): Promise<void> {
       const { mnemonic, operands } = formatIntel(instruction, address);
       block += `${length}\t${mnemonic}\t${operands}\n`;
     }
-    if (block.length > 1 << 14) {
-      await writeOut(block);
-      block = "";
-    }
   }
   await writeOut(block);
+  if (wrong !== undefined) throw new UsageError(`"${wrong}" is not bytes in hex`);
 }
 
 function parseMode(text: string): Mode {

@@ -22,7 +22,15 @@ function lines(value: object, indent: string): string[] {
   return Object.entries(value).flatMap(([name, entry]): string[] => {
     if (Array.isArray(entry)) {
       if (entry.every((item) => typeof item !== "object")) return [`${indent}${name}: ${entry.join(", ") || "none"}`];
-      return [`${indent}${name}:`, ...entry.map((item) => `${indent}  ${Object.entries(item as object).map(([key, part]) => `${key} ${String(part)}`).join(", ")}`)];
+      return [
+        `${indent}${name}:`,
+        ...entry.map(
+          (item) =>
+            `${indent}  ${Object.entries(item as object)
+              .map(([key, part]) => `${key} ${String(part)}`)
+              .join(", ")}`,
+        ),
+      ];
     }
     if (typeof entry === "object" && entry !== null) return [`${indent}${name}:`, ...lines(entry, `${indent}  `)];
     return [`${indent}${name}: ${String(entry)}`];

@@ -1,4 +1,11 @@
-import { commandArchive, createCommandDecoder, encodeCommandInput, encodeCommandInputEnd, guestCommandLine, joinArchives } from "@paravirt/boot";
+import {
+  commandArchive,
+  createCommandDecoder,
+  encodeCommandInput,
+  encodeCommandInputEnd,
+  guestCommandLine,
+  joinArchives,
+} from "@paravirt/boot";
 import { type DebianGuest, debianGuest, type GuestProgress } from "@paravirt/host-node";
 import type { DomainShutdown } from "@paravirt/vmm";
 import { joinInput, pumpInput } from "../console-input.ts";
@@ -7,12 +14,12 @@ import { type GuestOptions, guestOptions } from "../guest-options.ts";
 import type { ParsedArguments } from "../options.ts";
 import { type GuestSession, runGuest } from "../run-guest.ts";
 import { UsageError } from "../usage-error.ts";
-import { writeOut } from "../write-out.ts";
 
 /** `paravirt run debian`: a shell, or one command. */
 export async function runDebian({ options, rest }: ParsedArguments): Promise<number> {
   const settings = guestOptions(options, 256);
-  if (rest !== undefined && rest.length === 0) throw new UsageError("run debian -- needs a command after the two dashes");
+  if (rest !== undefined && rest.length === 0)
+    throw new UsageError("run debian -- needs a command after the two dashes");
   const guest = await debianGuest({ onProgress: progress(rest === undefined || process.stderr.isTTY === true) });
   if (rest !== undefined) return runCommand(guest, rest, settings, false);
   // Without a terminal the shell reads its lines from standard input, and the guest ends with them.
@@ -26,20 +33,27 @@ function progress(shown: boolean): (progress: GuestProgress) => void {
   return ({ step, what, fraction }) => {
     if (!shown) return;
     const label = `${step}: ${what}`;
-    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${label} ${Math.round(fraction * 100)} %${fraction >= 1 ? "\n" : ""}`);
+    if (process.stderr.isTTY)
+      process.stderr.write(`\r\x1b[K${label} ${Math.round(fraction * 100)} %${fraction >= 1 ? "\n" : ""}`);
     else if (label !== last) process.stderr.write(`${label}\n`);
     last = label;
   };
 }
 
 /** One command, its streams and its status. A shell on standard input ends with 0 whatever its last command said. */
-async function runCommand(guest: DebianGuest, argv: readonly string[], options: GuestOptions, isShell: boolean): Promise<number> {
+async function runCommand(
+  guest: DebianGuest,
+  argv: readonly string[],
+  options: GuestOptions,
+  isShell: boolean,
+): Promise<number> {
+  const output = openConsole(options.console);
   let session: GuestSession | undefined;
   let letGo = (): void => {};
   let writing = Promise.resolve();
   let status: number | undefined;
   const forwardsInput = !process.stdin.isTTY;
-  const write = (bytes: Uint8Array, to: (bytes: Uint8Array) => Promise<void>): void => {
+  const write = (bytes: Uint8Array, to: (bytes: Uint8Array) => void | Promise<void>): void => {
     const copy = Uint8Array.from(bytes);
     writing = writing.then(() => to(copy));
   };
@@ -52,7 +66,7 @@ async function runCommand(guest: DebianGuest, argv: readonly string[], options: 
         () => void session!.send(encodeCommandInputEnd()).catch(() => {}),
       );
     },
-    onStdout: (bytes) => write(bytes, writeOut),
+    onStdout: (bytes) => write(bytes, output.write),
     onStderr: (bytes) => write(bytes, writeError),
     onExit: (code) => {
       status = isShell ? 0 : code;
@@ -81,6 +95,7 @@ async function runCommand(guest: DebianGuest, argv: readonly string[], options: 
   } finally {
     letGo();
     await writing;
+    await output.close();
   }
 }
 

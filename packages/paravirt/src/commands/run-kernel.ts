@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { joinInput } from "../console-input.ts";
 import { openConsole } from "../console-output.ts";
-import { guestOptions, type GuestOptions } from "../guest-options.ts";
+import { type GuestOptions, guestOptions } from "../guest-options.ts";
 import type { ParsedArguments } from "../options.ts";
 import { runGuest } from "../run-guest.ts";
 import { UsageError } from "../usage-error.ts";
@@ -14,7 +14,10 @@ export async function runKernel({ options }: ParsedArguments): Promise<number> {
   if (kernel === undefined) throw new UsageError("run needs a guest: run debian, run mini, or run --kernel FILE");
   const guest = guestOptions(options, 256);
   const initrd = options.get("initrd");
-  return runPlain({ kernel: readFileSync(kernel), ...(initrd === undefined ? {} : { initrd: readFileSync(initrd) }), name: "guest" }, guest);
+  return runPlain(
+    { kernel: readFileSync(kernel), ...(initrd === undefined ? {} : { initrd: readFileSync(initrd) }), name: "guest" },
+    guest,
+  );
 }
 
 /** `paravirt run mini`. */
@@ -24,7 +27,10 @@ export async function runMini({ options }: ParsedArguments): Promise<number> {
 }
 
 /** A guest whose console is this process's standard input and output, or what `--console` says. */
-async function runPlain(guest: { kernel: Uint8Array; initrd?: Uint8Array; name: string }, options: GuestOptions): Promise<number> {
+async function runPlain(
+  guest: { kernel: Uint8Array; initrd?: Uint8Array; name: string },
+  options: GuestOptions,
+): Promise<number> {
   const output = openConsole(options.console);
   let letGo = (): void => {};
   try {
