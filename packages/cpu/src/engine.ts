@@ -70,6 +70,8 @@ export class Engine implements PublicEngine {
   private readonly crossing = new Uint8Array(32);
   private readonly translates: boolean;
   private readonly sampleInterval: number;
+  /** Instructions until the next look at where the guest is. */
+  private untilSample: number;
   private faultCount = 0;
   private executed = 0;
 
@@ -77,6 +79,7 @@ export class Engine implements PublicEngine {
     const { memory, layout, wasm } = createMemory(options.memoryBytes);
     this.translates = options.translate ?? true;
     this.sampleInterval = options.sampleInterval ?? SAMPLE_INTERVAL;
+    this.untilSample = this.sampleInterval;
     this.memory = memory;
     this.layout = layout;
     this.ports = options.ports;
@@ -177,18 +180,18 @@ export class Engine implements PublicEngine {
     let left = budget;
     let record = this.locate(vcpu.ripValue);
     while (record !== 0) {
-      const chunk = Math.min(left, this.sampleInterval);
+      // What is left of the interval survives exits: code that often leaves must be found, too.
+      const chunk = Math.min(left, Math.max(1, this.untilSample));
       words[ENGINE.budget / 4] = chunk;
       const reason = this.exports.run(record);
       const spent = chunk - (words[ENGINE.budget / 4]! | 0);
       this.executed += spent;
+      this.untilSample -= spent;
       left -= spent;
       record = words[ENGINE.record / 4]!;
       if (reason === REASON.BUDGET) {
-        if (left > 0) {
-          this.sample(vcpu, record);
-          continue;
-        }
+        if (this.untilSample <= 0) this.sample(vcpu, record);
+        if (left > 0) continue;
         vcpu.ripValue = this.ripOf(record);
         return this.leave(EXIT.BUDGET);
       }
@@ -221,6 +224,7 @@ export class Engine implements PublicEngine {
 
   /** Notes where the guest is: what is found often is translated. */
   private sample(vcpu: VirtualCpu, record: number): void {
+    this.untilSample = this.sampleInterval;
     if (vcpu.mode !== 64 || !this.translates) return;
     const rip = this.ripOf(record);
     if (this.exports.walk(rip, ACCESS.EXECUTE) !== WALK.FILLED) return;

@@ -125,6 +125,8 @@ export class MachineLoop implements SchedulerPort {
     const reason = this.runOnce(hypervisor, unit);
     if (reason === "budget") return true;
     this.current = undefined;
+    // A listener of the host may have destroyed the domain meanwhile.
+    if (!this.known.has(unit)) return true;
     if (reason === "yielded") this.hostScheduler.yield(unit, this.clock.now());
     else this.sleep(unit);
     return true;
