@@ -31,7 +31,12 @@ const upward = ROWS.flatMap((row, index) =>
 module.exports = {
   forbidden: [
     ...upward,
-    { name: "no-circular", severity: "error", from: { pathNot: TESTS }, to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } } },
+    {
+      name: "no-circular",
+      severity: "error",
+      from: { pathNot: TESTS },
+      to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } },
+    },
     { name: "not-resolvable", severity: "error", from: {}, to: { couldNotResolve: true } },
     {
       name: "no-node-in-libraries",
@@ -44,7 +49,11 @@ module.exports = {
       name: "no-foreign-packages-in-libraries",
       severity: "error",
       from: { path: "packages/[^/]+/src", pathNot: TESTS },
-      to: { dependencyTypes: ["npm", "npm-dev", "npm-optional", "npm-peer"], path: "node_modules", pathNot: "packages/" },
+      to: {
+        dependencyTypes: ["npm", "npm-dev", "npm-optional", "npm-peer"],
+        path: "node_modules",
+        pathNot: "packages/",
+      },
     },
   ],
   options: {

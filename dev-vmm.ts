@@ -18,5 +18,5 @@ const dec = createCommandDecoder({ onStart: () => console.error("start", perform
 (async () => { for await (const chunk of domain.console.readable as any) { if (cmd.length) dec.push(chunk); else process.stdout.write(Buffer.from(chunk)); } })();
 const s = await domain.shutdown;
 console.error((globalThis as any).RC, [...((globalThis as any).RX ?? [])].sort((a: any, b: any) => b[1] - a[1]).slice(0, 12).map((x: any) => x[0].toString(16) + ":" + x[1]).join(" "));
-console.error("shutdown", s.reason, "status", status, performance.now() - t0, process.cpuUsage(), process.resourceUsage().maxRSS, machine.statistics().instructions);
+console.error("shutdown", s.reason, "status", status, performance.now() - t0, process.cpuUsage(), process.resourceUsage().maxRSS, machine.statistics().instructions, machine.statistics().blocksTranslated, machine.statistics().tlbFills, machine.statistics().blocksDecoded, (machine as any).hypervisor.engine.code.generation, (machine as any).hypervisor.engine.code.instructionsDecoded, (machine as any).hypervisor.engine.softTlb.flushes);
 if (s.crash) console.error(s.crash.reason);

@@ -18,7 +18,9 @@ function argument(name) {
 
 /** CPU seconds of a running process, all threads, and its largest resident size in MiB. */
 function usage(pid) {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /, "").split(" ");
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
+    .replace(/^.*\) /, "")
+    .split(" ");
   const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
   return { cpu: (Number(fields[11]) + Number(fields[12])) / TICKS, memory: Math.round(Number(peak?.[1] ?? 0) / 1024) };
 }
@@ -63,12 +65,29 @@ try {
   const engines = {
     // The kernel as run debian boots it: unpacked once, into the cache.
     paravirt: () =>
-      measure(process.execPath, [cli, "run", "--kernel", join(guest.folder, "vmlinux"), "--initrd", initrd, "--append", append("hvc0")]),
+      measure(process.execPath, [
+        cli,
+        "run",
+        "--kernel",
+        join(guest.folder, "vmlinux"),
+        "--initrd",
+        initrd,
+        "--append",
+        append("hvc0"),
+      ]),
   };
   if (spawnSync("qemu-system-x86_64", ["--version"]).status === 0) {
     const machine = ["-accel", "tcg", "-m", "256", "-nographic", "-no-reboot"];
     engines.tcg = () =>
-      measure("qemu-system-x86_64", [...machine, "-kernel", join(guest.folder, "vmlinuz"), "-initrd", initrd, "-append", append("ttyS0")]);
+      measure("qemu-system-x86_64", [
+        ...machine,
+        "-kernel",
+        join(guest.folder, "vmlinuz"),
+        "-initrd",
+        initrd,
+        "-append",
+        append("ttyS0"),
+      ]);
   } else console.error("qemu-system-x86_64 is not installed: paravirt alone");
 
   const rows = {};
@@ -79,8 +98,13 @@ try {
   }
   console.log("boot of Debian's kernel to /init, 256 MiB, median of", ROUNDS);
   for (const [name, row] of Object.entries(rows)) {
-    const ratio = rows.tcg === undefined || name === "tcg" ? "" : `   ${(row.cpu / rows.tcg.cpu).toFixed(2)} times TCG's CPU, ${(row.memory / rows.tcg.memory).toFixed(2)} times its memory`;
-    console.log(`${name.padEnd(9)} ${row.cpu.toFixed(2).padStart(7)} CPU s  ${String(row.memory).padStart(5)} MiB${ratio}`);
+    const ratio =
+      rows.tcg === undefined || name === "tcg"
+        ? ""
+        : `   ${(row.cpu / rows.tcg.cpu).toFixed(2)} times TCG's CPU, ${(row.memory / rows.tcg.memory).toFixed(2)} times its memory`;
+    console.log(
+      `${name.padEnd(9)} ${row.cpu.toFixed(2).padStart(7)} CPU s  ${String(row.memory).padStart(5)} MiB${ratio}`,
+    );
   }
   const file = argument("--json");
   if (file) writeFileSync(file, `${JSON.stringify({ rows }, null, 2)}\n`);

@@ -7,7 +7,10 @@ import { transformSync } from "esbuild";
 
 /** READMEs of the root and of every package: path and name. */
 export function readmes(root) {
-  const packages = readdirSync(join(root, "packages")).map((name) => ({ name, path: join(root, "packages", name, "README.md") }));
+  const packages = readdirSync(join(root, "packages")).map((name) => ({
+    name,
+    path: join(root, "packages", name, "README.md"),
+  }));
   return [{ name: "root", path: join(root, "README.md") }, ...packages].filter(({ path }) => existsSync(path));
 }
 
@@ -30,7 +33,11 @@ export function runExample(code, folder) {
   try {
     const file = join(place, "example.mjs");
     writeFileSync(file, transformSync(code, { loader: "ts", format: "esm", target: "es2022" }).code);
-    const { status, stdout, stderr } = spawnSync(process.execPath, [file], { cwd: folder, encoding: "utf8", timeout: 60_000 });
+    const { status, stdout, stderr } = spawnSync(process.execPath, [file], {
+      cwd: folder,
+      encoding: "utf8",
+      timeout: 60_000,
+    });
     return { status, lines: stdout.trimEnd().split("\n"), stderr };
   } finally {
     rmSync(place, { recursive: true, force: true });

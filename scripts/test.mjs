@@ -13,9 +13,17 @@ function run(command, args, options = {}) {
 /** Debian packages that are named in debian-packages.txt and not installed. */
 function missingPackages() {
   const wanted = readFileSync(new URL("scripts/debian-packages.txt", root), "utf8").split(/\s+/).filter(Boolean);
-  const answer = run("dpkg-query", ["-W", "-f", "${Package} ${db:Status-Status}\n", ...wanted], { stdio: "pipe", encoding: "utf8" });
+  const answer = run("dpkg-query", ["-W", "-f", "${Package} ${db:Status-Status}\n", ...wanted], {
+    stdio: "pipe",
+    encoding: "utf8",
+  });
   if (answer.error) return { wanted, missing: wanted, noDpkg: true };
-  const installed = new Set(answer.stdout.split("\n").filter((line) => line.endsWith(" installed")).map((line) => line.split(" ")[0]));
+  const installed = new Set(
+    answer.stdout
+      .split("\n")
+      .filter((line) => line.endsWith(" installed"))
+      .map((line) => line.split(" ")[0]),
+  );
   return { wanted, missing: wanted.filter((name) => !installed.has(name)), noDpkg: false };
 }
 
@@ -29,7 +37,8 @@ function installPackages() {
   }
   console.log(`installing ${missing.join(" ")}`);
   const environment = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-  const install = () => run("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...missing], { env: environment });
+  const install = () =>
+    run("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...missing], { env: environment });
   if (install().status === 0) return;
   // Package lists may be missing or old.
   run("apt-get", ["update", "-qq"], { env: environment });
@@ -44,10 +53,19 @@ const build = run("npx", ["turbo", "run", "build:js", "--output-logs=errors-only
 if (build.status !== 0) process.exit(build.status ?? 1);
 
 const report = join(tmpdir(), `paravirt-tests-${process.pid}.json`);
-const tests = run("npx", ["vitest", "run", "--reporter=default", "--reporter=json", `--outputFile.json=${report}`, ...process.argv.slice(2)]);
+const tests = run("npx", [
+  "vitest",
+  "run",
+  "--reporter=default",
+  "--reporter=json",
+  `--outputFile.json=${report}`,
+  ...process.argv.slice(2),
+]);
 try {
   const { numPassedTests, numFailedTests, numPendingTests } = JSON.parse(readFileSync(report, "utf8"));
-  console.log(`${numPassedTests} passed, ${numFailedTests} failed${numPendingTests > 0 ? `, ${numPendingTests} skipped` : ""}`);
+  console.log(
+    `${numPassedTests} passed, ${numFailedTests} failed${numPendingTests > 0 ? `, ${numPendingTests} skipped` : ""}`,
+  );
 } catch (error) {
   console.error(`no test report: ${error.message}`);
 }

@@ -31,7 +31,7 @@ const DEVICE_NOT_AVAILABLE = 7;
 const TRAP_FLAG = 0x100n;
 const RSP = STATE.gpr / 8 + 4;
 /** Instructions between two looks at where the guest is, unless the options say otherwise. */
-const SAMPLE_INTERVAL = 20_000;
+const SAMPLE_INTERVAL = 20000;
 /** Decoded on the fly: an instruction that crosses into another page, or that is stepped. */
 const SCRATCH = ENGINE.scratchRecords;
 

@@ -121,8 +121,8 @@ export class Flags {
     this.chain(a, b, result, result);
   }
 
-  /** After `a - b (- borrow) = result`. */
-  subtract(a: number, b: number, result: number): void {
+  /** After `a - b = result`, or `a - b - borrow = result`. */
+  subtract(a: number, b: number, result: number, _borrows: boolean = false): void {
     this.chain(result, b, a, result);
   }
 

@@ -85,11 +85,16 @@ const compareStrings =
     const control = memory.bytes[record + RECORD.immediate]!;
     const width = control & 1 ? 2 : 1;
     const count = 16 / width;
-    const read = (at: number): number[] =>
-      Array.from({ length: count }, (_, i) => {
-        const value = width === 1 ? memory.bytes[at + i]! : memory.view.getUint16(at + i * 2, true);
-        return control & 2 ? (value << (32 - width * 8)) >> (32 - width * 8) : value;
-      });
+    const sign = control & 2 ? 32 - width * 8 : 0;
+    const read = (at: number): number[] => {
+      const values: number[] = [];
+      for (let i = 0; i < count; i++) {
+        const value =
+          width === 1 ? memory.bytes[at + i]! : memory.bytes[at + i * 2]! | (memory.bytes[at + i * 2 + 1]! << 8);
+        values.push((value << sign) >> sign);
+      }
+      return values;
+    };
     const a = read(first);
     const b = read(second);
     const wide = (instruction.prefixes & PREFIX.REX_W) !== 0;

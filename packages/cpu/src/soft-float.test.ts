@@ -24,7 +24,8 @@ test("doubles are added, multiplied, divided and rooted as the host does it", ()
       expect(doubleOf(add(context, DOUBLE, a, b, true))).toBe(x - y);
       expect(doubleOf(multiply(context, DOUBLE, a, b))).toBe(x * y);
       if (y !== 0) expect(doubleOf(divide(context, DOUBLE, a, b))).toBe(x / y);
-      if (!Object.is(x, -0)) expect(doubleOf(squareRoot(context, DOUBLE, bitsOf(Math.abs(x))))).toBe(Math.sqrt(Math.abs(x)));
+      if (!Object.is(x, -0))
+        expect(doubleOf(squareRoot(context, DOUBLE, bitsOf(Math.abs(x))))).toBe(Math.sqrt(Math.abs(x)));
       expect(convert(context, DOUBLE, SINGLE, a)).toBe(BigInt(singleBits(x)));
     }),
   );
@@ -37,16 +38,20 @@ function singleBits(value: number): number {
 
 test("directed rounding brackets the exact sum, and meets only where nothing was lost", () => {
   fc.assert(
-    fc.property(fc.double({ min: -1e300, max: 1e300, noNaN: true }), fc.double({ min: -1e300, max: 1e300, noNaN: true }), (x, y) => {
-      const at = (rounding: number) => {
-        const context = new FloatContext(MASKED | (rounding << 13));
-        const result = doubleOf(add(context, DOUBLE, bitsOf(x), bitsOf(y)));
-        return { result, inexact: (context.flags & FLAG.PE) !== 0 };
-      };
-      const [down, near, up] = [at(ROUND.DOWN), at(ROUND.NEAREST), at(ROUND.UP)];
-      expect(down.result <= near.result && near.result <= up.result).toBe(true);
-      expect(down.result === up.result).toBe(!near.inexact);
-    }),
+    fc.property(
+      fc.double({ min: -1e300, max: 1e300, noNaN: true }),
+      fc.double({ min: -1e300, max: 1e300, noNaN: true }),
+      (x, y) => {
+        const at = (rounding: number) => {
+          const context = new FloatContext(MASKED | (rounding << 13));
+          const result = doubleOf(add(context, DOUBLE, bitsOf(x), bitsOf(y)));
+          return { result, inexact: (context.flags & FLAG.PE) !== 0 };
+        };
+        const [down, near, up] = [at(ROUND.DOWN), at(ROUND.NEAREST), at(ROUND.UP)];
+        expect(down.result <= near.result && near.result <= up.result).toBe(true);
+        expect(down.result === up.result).toBe(!near.inexact);
+      },
+    ),
   );
 });
 

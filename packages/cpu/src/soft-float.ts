@@ -9,9 +9,26 @@ export interface Format {
   /** Bits of the fraction field. */
   readonly fraction: number;
   readonly bias: number;
+  /** Masks of the fields, and the highest bit of the fraction. */
+  readonly fractionMask: bigint;
+  readonly infinity: bigint;
+  readonly sign: bigint;
+  readonly quiet: bigint;
 }
-export const SINGLE: Format = { bits: 32, fraction: 23, bias: 127 };
-export const DOUBLE: Format = { bits: 64, fraction: 52, bias: 1023 };
+function makeFormat(bits: number, fraction: number): Format {
+  const exponentBits = bits - 1 - fraction;
+  return {
+    bits,
+    fraction,
+    bias: 2 ** (exponentBits - 1) - 1,
+    fractionMask: (1n << BigInt(fraction)) - 1n,
+    infinity: ((1n << BigInt(exponentBits)) - 1n) << BigInt(fraction),
+    sign: 1n << BigInt(bits - 1),
+    quiet: 1n << BigInt(fraction - 1),
+  };
+}
+export const SINGLE: Format = makeFormat(32, 23);
+export const DOUBLE: Format = makeFormat(64, 52);
 
 /** Exception flags of MXCSR. */
 export const FLAG = { IE: 1, DE: 2, ZE: 4, OE: 8, UE: 16, PE: 32 } as const;
@@ -73,50 +90,69 @@ export interface Unpacked {
   readonly denormal: boolean;
 }
 
-const fractionMask = (format: Format) => (1n << BigInt(format.fraction)) - 1n;
-const infinityBits = (format: Format) =>
-  ((1n << BigInt(format.bits - 1 - format.fraction)) - 1n) << BigInt(format.fraction);
-const signBit = (format: Format, negative: boolean) => (negative ? 1n << BigInt(format.bits - 1) : 0n);
-const quietBit = (format: Format) => 1n << BigInt(format.fraction - 1);
+const signBit = (format: Format, negative: boolean) => (negative ? format.sign : 0n);
 
 /** Positive or negative zero. */
 export function zero(format: Format, negative: boolean): bigint {
   return signBit(format, negative);
 }
 export function infinity(format: Format, negative: boolean): bigint {
-  return signBit(format, negative) | infinityBits(format);
+  return signBit(format, negative) | format.infinity;
 }
 /** What invalid operations answer: the negative quiet NaN without a payload. */
 export function defaultNan(format: Format): bigint {
-  return signBit(format, true) | infinityBits(format) | quietBit(format);
+  return signBit(format, true) | format.infinity | format.quiet;
 }
 export function quiet(format: Format, bits: bigint): bigint {
-  return bits | quietBit(format);
+  return bits | format.quiet;
 }
+
+const scratch = new DataView(new ArrayBuffer(8));
 
 /** Takes `bits` apart; a denormal is a zero where MXCSR says so. */
 export function unpack(context: FloatContext, format: Format, bits: bigint): Unpacked {
-  const negative = bits >> BigInt(format.bits - 1) !== 0n;
-  const field = Number((bits >> BigInt(format.fraction)) & ((1n << BigInt(format.bits - 1 - format.fraction)) - 1n));
-  const fraction = bits & fractionMask(format);
-  const base = { negative, signalling: false, denormal: false, mantissa: 0n, exponent: 0 };
-  if (field === format.bias * 2 + 1) {
-    if (fraction === 0n) return { ...base, kind: "infinity" };
-    return { ...base, kind: "nan", signalling: (fraction & quietBit(format)) === 0n };
-  }
+  // Exponents are taken out of 32-bit numbers: small BigInts would cost more than the rest.
+  scratch.setBigUint64(0, bits);
+  const single = format.bits === 32;
+  const word = scratch.getUint32(single ? 4 : 0);
+  const negative = word >>> 31 === 1;
+  const field = single ? (word >>> 23) & 0xff : (word >>> 20) & 0x7ff;
+  const fraction = bits & format.fractionMask;
   const least = 1 - format.bias - format.fraction;
-  if (field > 0)
-    return {
-      ...base,
-      kind: "number",
-      mantissa: fraction | (1n << BigInt(format.fraction)),
-      exponent: least + field - 1,
-    };
-  if (fraction === 0n || context.denormalsAreZeros) return { ...base, kind: "number" };
-  return { ...base, kind: "number", denormal: true, mantissa: fraction, exponent: least };
+  let kind: Unpacked["kind"] = "number";
+  let signalling = false;
+  let denormal = false;
+  let mantissa = 0n;
+  let exponent = 0;
+  if (field === format.bias * 2 + 1) {
+    if (fraction === 0n) kind = "infinity";
+    else {
+      kind = "nan";
+      signalling = (fraction & format.quiet) === 0n;
+    }
+  } else if (field > 0) {
+    mantissa = fraction | (format.quiet << 1n);
+    exponent = least + field - 1;
+  } else if (fraction !== 0n && !context.denormalsAreZeros) {
+    denormal = true;
+    mantissa = fraction;
+    exponent = least;
+  }
+  return { kind, negative, mantissa, exponent, signalling, denormal };
 }
 
-const lengthOf = (value: bigint) => (value === 0n ? 0 : value.toString(2).length);
+/** Bits up to the highest one. */
+function lengthOf(value: bigint): number {
+  let length = 0;
+  let rest = value;
+  while (rest > 0xffffffffffffffffn) {
+    rest >>= 64n;
+    length += 64;
+  }
+  scratch.setBigUint64(0, rest);
+  const high = scratch.getUint32(0);
+  return length + (high !== 0 ? 64 - Math.clz32(high) : 32 - Math.clz32(scratch.getUint32(4)));
+}
 
 /** `mantissa / 2 ** shift` rounded to an integer. */
 function shiftRounded(
@@ -175,9 +211,7 @@ export function round(
   if (!free.exact) context.flags |= FLAG.PE;
   const aligned = lengthOf(free.value) > precision ? free.value >> 1n : free.value;
   return (
-    signBit(format, negative) |
-    (BigInt(top + format.bias) << BigInt(format.fraction)) |
-    (aligned & fractionMask(format))
+    signBit(format, negative) | (BigInt(top + format.bias) << BigInt(format.fraction)) | (aligned & format.fractionMask)
   );
 }
 
@@ -200,8 +234,8 @@ function invalid(context: FloatContext, format: Format): bigint {
   return defaultNan(format);
 }
 
-function noteDenormals(context: FloatContext, ...operands: Unpacked[]): void {
-  if (operands.some((operand) => operand.denormal)) context.flags |= FLAG.DE;
+function noteDenormals(context: FloatContext, x: Unpacked, y: Unpacked): void {
+  if (x.denormal || y.denormal) context.flags |= FLAG.DE;
 }
 
 /** `a + b`, or `a - b`. */
@@ -280,7 +314,7 @@ export function squareRoot(context: FloatContext, format: Format, a: bigint): bi
   if (x.kind === "number" && x.mantissa === 0n) return zero(format, x.negative);
   if (x.negative) return invalid(context, format);
   if (x.kind === "infinity") return a;
-  noteDenormals(context, x);
+  noteDenormals(context, x, x);
   let shift = Math.max(0, 2 * (format.fraction + 4) - lengthOf(x.mantissa));
   if ((x.exponent - shift) & 1) shift++;
   const square = x.mantissa << BigInt(shift);
@@ -345,13 +379,13 @@ export function convert(context: FloatContext, from: Format, to: Format, a: bigi
   const x = unpack(context, from, a);
   if (x.kind === "nan") {
     if (x.signalling) context.flags |= FLAG.IE;
-    const payload = a & fractionMask(from);
+    const payload = a & from.fractionMask;
     const shift = BigInt(Math.abs(to.fraction - from.fraction));
     const moved = to.fraction > from.fraction ? payload << shift : payload >> shift;
     return quiet(to, infinity(to, x.negative) | moved);
   }
   if (x.kind === "infinity") return infinity(to, x.negative);
-  noteDenormals(context, x);
+  noteDenormals(context, x, x);
   return round(context, to, x.negative, x.mantissa, x.exponent);
 }
 

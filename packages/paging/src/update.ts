@@ -127,9 +127,14 @@ export function updateTable(
 }
 
 function dropStaleTable(s: PagingState, level: number, table: number, child: number): void {
-  // A root's own number is the tag of what was cached through it, unless the root is also used as a lower table.
-  if (level === PAGE_TYPE.L4 && s.linear[table] === 0 && child !== table) s.tlb.flushAddressSpace(table);
-  else if (level === PAGE_TYPE.L4 || dropBelow(s, level - 1, child, DROP_BUDGET) < 0) s.tlb.flushAll();
+  const isRoot = level === PAGE_TYPE.L4;
+  // A root that is also used as a lower table, or maps itself, can be walked in ways that dropBelow doesn't follow.
+  const isLinear = isRoot && (s.linear[table] !== 0 || child === table);
+  // Guests empty a table before they unhook it: mostly there is nothing below.
+  if (!isLinear && dropBelow(s, level - 1, child, DROP_BUDGET) >= 0) return;
+  // A root's own number is the tag of what was cached through it.
+  if (isRoot && !isLinear) s.tlb.flushAddressSpace(table);
+  else s.tlb.flushAll();
 }
 
 /** Drops what may be cached through `table` as a table of `level`; the budget left, below 0 when it ran out. */

@@ -36,7 +36,15 @@ test("the console can go to a file, or nowhere, and counters to another file", (
   const counters = JSON.parse(readFileSync(stats, "utf8"));
   expect(counters.instructions).toBeGreaterThan(100);
   expect(counters.hypercalls.sched_op.calls).toBeGreaterThan(0);
-  for (const name of ["cpuSeconds", "faults", "tlbFills", "blocksTranslated", "peakMemory", "firstInstructionMs"])
+  for (const name of [
+    "cpuSeconds",
+    "faults",
+    "tlbFills",
+    "blocksTranslated",
+    "peakMemory",
+    "firstInstructionMs",
+    "initOutputMs",
+  ])
     expect(counters).toHaveProperty(name);
   expect(run(["run", "mini", "--console", "none"])).toMatchObject({ status: 0, stdout: "" });
 });
@@ -65,7 +73,11 @@ test("a guest that doesn't end is ended by --timeout, with status 5", () => {
 });
 
 test.each([
-  ["a missing image", ["run", "--kernel", "/nowhere/vmlinuz"], /no such file or directory, open '\/nowhere\/vmlinuz'/],
+  [
+    "a missing image",
+    ["run", "--kernel", "/nowhere/vmlinuz"],
+    /\/nowhere\/vmlinuz can't be read: no such file or directory/,
+  ],
   ["an empty image", ["run", "--kernel", "EMPTY"], /an empty file is no kernel/],
   ["text instead of an image", ["run", "--kernel", "TEXT"], /neither an ELF file nor a bzImage/],
   ["a truncated image", ["run", "--kernel", "TRUNCATED"], /./],
@@ -75,7 +87,11 @@ test.each([
     ["run", "--kernel", "MINI", "--initrd", "BIG", "--memory", "8"],
     /initrd of 9000000 bytes.*8 MiB/,
   ],
-  ["memory over the limit", ["run", "mini", "--memory", "99999"], /--memory 99999: 1 to 3800 MiB/],
+  ["memory over the limit", ["run", "mini", "--memory", "99999"], /--memory 99999: 1 to 3792 MiB/],
+  ["too many processors", ["run", "mini", "--vcpus", "33"], /--vcpus 33: 1 to 32/],
+  ["a folder instead of an image", ["inspect", "/tmp"], /\/tmp can't be read: not a file/],
+  ["counters into a folder", ["run", "mini", "--stats", "/tmp"], /--stats \/tmp can't be written: a folder/],
+  ["counters into nowhere", ["run", "mini", "--stats", "/nowhere/x"], /--stats \/nowhere\/x can't be written: no such/],
   ["memory that is no number", ["run", "mini", "--memory", "lots"], /--memory lots/],
   ["a wrong console", ["run", "mini", "--console", "tty"], /--console tty: stdio, file:PATH or none/],
   ["a wrong reboot action", ["run", "mini", "--on-reboot", "restart"], /--on-reboot restart: only exit is supported/],
@@ -166,7 +182,7 @@ test("a reader that goes away ends the program quietly", () => {
   const code = file("long", new Uint8Array(1_000_000).fill(0x90));
   const { status, stderr } = spawnSync(
     "bash",
-    ["-c", '"$0" "$1" disasm "$2" | head -c 1; exit ${PIPESTATUS[0]}', process.execPath, CLI, code],
+    ["-c", 'set -o pipefail; "$0" "$1" disasm "$2" | head -c 1', process.execPath, CLI, code],
     { encoding: "utf8" },
   );
   expect([status, stderr]).toEqual([141, ""]);

@@ -4,7 +4,11 @@ import type { GuestSession } from "./run-guest.ts";
 /** Joins this process's standard input with a guest's console; answers what lets go of it. */
 export function joinInput(session: GuestSession, onLeave: () => void): () => void {
   if (process.stdin.isTTY) {
-    const terminal = openTerminal({ onInput: (bytes) => void session.send(Uint8Array.from(bytes)), onLeave });
+    const terminal = openTerminal({
+      // Keys typed while the guest ends go nowhere.
+      onInput: (bytes) => void session.send(Uint8Array.from(bytes)).catch(() => {}),
+      onLeave,
+    });
     return () => terminal.close();
   }
   return pumpInput(

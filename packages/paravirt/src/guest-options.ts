@@ -1,3 +1,4 @@
+import { XEN_LEGACY_MAX_VCPUS } from "@paravirt/xen-abi";
 import { UsageError } from "./usage-error.ts";
 
 /** Where a guest's console goes. */
@@ -18,8 +19,10 @@ export interface GuestOptions {
   readonly hypervisorLog: string | undefined;
 }
 
-const MAX_MEMORY = 3800;
-const MAX_VCPUS = 64;
+/** MiB of machine memory beside the guest's own. */
+export const SPARE_MIB = 8;
+/** A machine of 3800 MiB less what is spared; 4 GiB is WebAssembly's limit. */
+const MAX_MEMORY = 3800 - SPARE_MIB;
 
 /** Reads the shared options; `memory` is the default in MiB. */
 export function guestOptions(options: ReadonlyMap<string, string>, memory: number): GuestOptions {
@@ -28,7 +31,7 @@ export function guestOptions(options: ReadonlyMap<string, string>, memory: numbe
   const timeout = options.get("timeout");
   return {
     memory: wholeNumber(options, "memory", memory, 1, MAX_MEMORY, " MiB"),
-    vcpus: wholeNumber(options, "vcpus", 1, 1, MAX_VCPUS, ""),
+    vcpus: wholeNumber(options, "vcpus", 1, 1, XEN_LEGACY_MAX_VCPUS, ""),
     name: options.get("name"),
     append: options.get("append"),
     console: consoleChoice(options.get("console") ?? "stdio"),

@@ -18,6 +18,7 @@ test.each([
   [["run", "--kernle", "x"], "no option --kernle in run: did you mean --kernel?"],
   [["rnu"], 'no command "rnu": did you mean run?'],
   [["run", "debain"], 'run doesn\'t take "debain": did you mean debian?'],
+  [["run", "--memory", "64", "debian"], 'run doesn\'t take "debian" after options; write run debian first'],
   [["run", "debian", "uname"], 'run debian doesn\'t take "uname"; a command for the guest follows --'],
   [["run", "mini", "--timeout"], "--timeout needs a value: SECONDS"],
   [["inspect", "--json=yes", "x"], '--json takes no value, not "yes"'],

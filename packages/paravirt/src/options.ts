@@ -149,7 +149,11 @@ function extraOperand(operands: readonly string[], command: CommandRow): UsageEr
   const subcommands = COMMANDS.filter(
     (row) => row.words.length > command.words.length && row.words[0] === command.words[0],
   ).map((row) => row.words[1]!);
-  const hint = command.takesCommand ? "; a command for the guest follows --" : suggestion(word, subcommands);
+  const hint = command.takesCommand
+    ? "; a command for the guest follows --"
+    : subcommands.includes(word)
+      ? ` after options; write ${command.words.join(" ")} ${word} first`
+      : suggestion(word, subcommands);
   return new UsageError(`${command.words.join(" ")} doesn't take "${word}"${hint}`);
 }
 

@@ -1,9 +1,13 @@
-import { appendFileSync, writeFileSync } from "node:fs";
+import { accessSync, appendFileSync, constants, statSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import type { KernelImage } from "@paravirt/boot";
 import { formatCrash } from "@paravirt/hypervisor";
 import { createMachine, type DomainShutdown, type Machine, type MachineDomain } from "@paravirt/vmm";
-import type { GuestOptions } from "./guest-options.ts";
+import { type GuestOptions, SPARE_MIB } from "./guest-options.ts";
+import { createInitWatch } from "./init-output.ts";
 import { STATUS } from "./main.ts";
+import { reasonOf } from "./read-input.ts";
+import { UsageError } from "./usage-error.ts";
 
 /** A guest to run, and what is done with its console. */
 export interface GuestRun {
@@ -26,17 +30,14 @@ export interface GuestSession {
   send(bytes: Uint8Array): Promise<void>;
   /** Ends the guest at once, with this exit status. */
   finish(status: number): void;
-  /** Notes the first output of the guest's `/init`. */
-  noteInit(): void;
 }
 
 const MIB = 1024 * 1024;
-/** Machine memory beside the guest's own. */
-const SPARE_MIB = 8;
 const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 /** Runs one guest to its end and answers the exit status of the contract: 0, 3, 4, 5, or what the console's code chose. */
 export async function runGuest(run: GuestRun, options: GuestOptions): Promise<number> {
+  if (options.stats !== undefined) checkWritable(options.stats);
   using machine = createMachine({ memory: options.memory + SPARE_MIB, log: hypervisorLog(options.hypervisorLog) });
   const domain = await machine.createDomain({
     kernel: run.kernel,
@@ -57,9 +58,6 @@ export async function runGuest(run: GuestRun, options: GuestOptions): Promise<nu
     domain,
     send: (bytes) => writer.write(bytes),
     finish,
-    noteInit: () => {
-      times.init ??= performance.now();
-    },
   };
   const timer =
     options.timeout === undefined
@@ -71,7 +69,11 @@ export async function runGuest(run: GuestRun, options: GuestOptions): Promise<nu
   const onSignal = (signal: NodeJS.Signals): void => finish(SIGNALS[signal as keyof typeof SIGNALS]);
   for (const signal of Object.keys(SIGNALS)) process.on(signal, onSignal);
   run.onStart?.(session);
-  await readConsole(domain, run);
+  const watch = createInitWatch();
+  await readConsole(domain, async (bytes) => {
+    if (times.init === undefined && watch(bytes)) times.init = performance.now();
+    await run.onOutput(bytes);
+  });
   const shutdown = await domain.shutdown;
   clearTimeout(timer);
   for (const signal of Object.keys(SIGNALS)) process.off(signal, onSignal);
@@ -82,12 +84,12 @@ export async function runGuest(run: GuestRun, options: GuestOptions): Promise<nu
   return status;
 }
 
-async function readConsole(domain: MachineDomain, run: GuestRun): Promise<void> {
+async function readConsole(domain: MachineDomain, onOutput: (bytes: Uint8Array) => Promise<void>): Promise<void> {
   const reader = domain.console.readable.getReader();
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
-    await run.onOutput(value);
+    await onOutput(value);
   }
 }
 
@@ -104,8 +106,23 @@ function hypervisorLog(where: string | undefined): (domain: number, text: string
   if (where === undefined) return () => {};
   const format = (domain: number, text: string) => `(d${domain}) ${text.endsWith("\n") ? text : `${text}\n`}`;
   if (where === "stderr") return (domain, text) => void process.stderr.write(format(domain, text));
-  writeFileSync(where, "");
+  try {
+    writeFileSync(where, "");
+  } catch (error) {
+    throw new UsageError(`--hypervisor-log ${where} can't be written: ${reasonOf(error)}`);
+  }
   return (domain, text) => appendFileSync(where, format(domain, text));
+}
+
+/** The counters are written at the end; that they can't be is said before the guest starts. */
+function checkWritable(file: string): void {
+  try {
+    const status = statSync(file, { throwIfNoEntry: false });
+    if (status?.isDirectory()) throw new Error("a folder");
+    accessSync(status === undefined ? dirname(file) : file, constants.W_OK);
+  } catch (error) {
+    throw new UsageError(`--stats ${file} can't be written: ${reasonOf(error)}`);
+  }
 }
 
 /** Milliseconds count from the start of the process; memory is the process's largest resident size. */

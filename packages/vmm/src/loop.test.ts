@@ -38,7 +38,11 @@ test("what the scheduler decides does not depend on the host's speed", async () 
     ]);
     const mini = await machine.createDomain({ kernel: miniGuest(), memory: 8 });
     const times: number[] = [];
-    void mini.shutdown.then(() => times.push(...hogs.map((hog) => hog.cpuTime), machine.statistics().instructions));
+    // Watches fire in the middle of what happens, promises when the host has time.
+    machine.xenstore.watch("@releaseDomain", () => {
+      if (!mini.running && times.length === 0)
+        times.push(...hogs.map((hog) => hog.cpuTime), machine.statistics().instructions);
+    });
     await mini.shutdown;
     clearInterval(disturb);
     return times;

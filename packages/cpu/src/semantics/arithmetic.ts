@@ -42,7 +42,7 @@ function arithmetic(name: Arithmetic): Definition {
       signExtend(e, size);
       e.set(result);
       if (adds) c.flags.add(a, b, result);
-      else c.flags.subtract(a, b, result);
+      else c.flags.subtract(a, b, result, carries);
       if (writes) left!.store(size, () => e.get(result));
       e.release("i64", a, b, result);
     },

@@ -66,9 +66,10 @@ class RegionFlags extends Flags {
     super.add(a, b, result);
     this.source = "add";
   }
-  override subtract(a: number, b: number, result: number): void {
-    super.subtract(a, b, result);
-    this.source = "subtract";
+  override subtract(a: number, b: number, result: number, borrows: boolean = false): void {
+    super.subtract(a, b, result, borrows);
+    // With a borrow the operands alone don't tell the flags.
+    this.source = borrows ? "unknown" : "subtract";
   }
   override logic(result: number): void {
     const e = this.code;

@@ -10,7 +10,7 @@ import { collectRegion } from "./control-flow.ts";
 import { emitRegion } from "./region.ts";
 
 /** Samples at one place before it is translated. */
-const THRESHOLD = 3;
+const THRESHOLD = 8;
 /** Most regions alive; beyond, all are dropped and the hot ones come back. V8 spends about 20 KiB on each module. */
 const MAX_REGIONS = 3000;
 

@@ -1,7 +1,7 @@
-import { readFileSync } from "node:fs";
 import { StringDecoder } from "node:string_decoder";
 import { decode, disassemble, formatIntel, Instruction, type Mode } from "@paravirt/x86";
 import type { ParsedArguments } from "../options.ts";
+import { readInput } from "../read-input.ts";
 import { UsageError } from "../usage-error.ts";
 import { writeOut } from "../write-out.ts";
 
@@ -20,7 +20,7 @@ export async function disasm({ options, operands }: ParsedArguments): Promise<nu
   }
   const file = operands[0];
   if (file === undefined) throw new UsageError("disasm needs a file");
-  const bytes = readFileSync(file);
+  const bytes = readInput(file);
   let block = "";
   for (const line of disassemble(bytes, { mode, address, syntax })) {
     const hex = bytes.subarray(line.offset, line.offset + line.length).toString("hex");

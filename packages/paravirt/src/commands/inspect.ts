@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import { type ImageReport, inspectImage } from "@paravirt/boot";
 import type { ParsedArguments } from "../options.ts";
+import { readInput } from "../read-input.ts";
 import { UsageError } from "../usage-error.ts";
 import { writeOut } from "../write-out.ts";
 
@@ -8,7 +8,7 @@ import { writeOut } from "../write-out.ts";
 export async function inspect({ options, operands }: ParsedArguments): Promise<number> {
   const file = operands[0];
   if (file === undefined) throw new UsageError("inspect needs a file");
-  const report = inspectImage(readFileSync(file));
+  const report = inspectImage(readInput(file));
   await writeOut(options.has("json") ? `${JSON.stringify(report, null, 2)}\n` : describe(report));
   return 0;
 }

@@ -59,7 +59,6 @@ async function runCommand(
   };
   const decoder = createCommandDecoder({
     onStart: () => {
-      session?.noteInit();
       if (!forwardsInput) return;
       letGo = pumpInput(
         (bytes) => session!.send(encodeCommandInput(bytes)),

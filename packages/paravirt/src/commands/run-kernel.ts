@@ -1,8 +1,8 @@
-import { readFileSync } from "node:fs";
 import { joinInput } from "../console-input.ts";
 import { openConsole } from "../console-output.ts";
 import { type GuestOptions, guestOptions } from "../guest-options.ts";
 import type { ParsedArguments } from "../options.ts";
+import { readInput } from "../read-input.ts";
 import { runGuest } from "../run-guest.ts";
 import { UsageError } from "../usage-error.ts";
 
@@ -15,7 +15,7 @@ export async function runKernel({ options }: ParsedArguments): Promise<number> {
   const guest = guestOptions(options, 256);
   const initrd = options.get("initrd");
   return runPlain(
-    { kernel: readFileSync(kernel), ...(initrd === undefined ? {} : { initrd: readFileSync(initrd) }), name: "guest" },
+    { kernel: readInput(kernel), ...(initrd === undefined ? {} : { initrd: readInput(initrd) }), name: "guest" },
     guest,
   );
 }

@@ -2,7 +2,7 @@ import { assemble } from "@paravirt/x86";
 import { ELFNOTE, HYPERVISOR } from "@paravirt/xen-abi";
 import { COMMON_NOTES, writeElf, type XenNote } from "./elf-writer.ts";
 
-/** How a kernel made by {@link assembleGuest} is laid out and makes its hypercalls. */
+/** How an assembled kernel is laid out and makes its hypercalls. */
 export interface GuestLayout {
   /** Calls into a page of stubs that the domain builder fills (HYPERCALL_PAGE note); else `syscall` directly. True unless told. */
   readonly hypercallPage?: boolean;
