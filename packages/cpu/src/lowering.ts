@@ -148,7 +148,7 @@ export class Flags {
    * flag; `adjust` pushes an i64 that is 0x10 or 0.
    */
   explicit(carry: () => void, overflow: () => void, adjust: () => void, result: number): void {
-    const { e, state } = this;
+    const { e } = this;
     const c = e.temporary("i64");
     carry();
     e.i64Halves(0, 0x80000000 | 0)

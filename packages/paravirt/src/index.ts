@@ -3,4 +3,5 @@
  * @packageDocumentation
  */
 export { renderCommandLine } from "./command-line-doc.ts";
-export { main, STATUS } from "./main.ts";
+export { main } from "./main.ts";
+export { STATUS } from "./status.ts";

@@ -1,9 +1,9 @@
-/** What `earlyprintk=xen` puts before each line. */
+/** What `earlyprintk=xen` puts before each piece of text. */
 const EARLY = "(early) ";
 /** A line of the kernel's log as the console shows it: seconds since its start in brackets. */
-const KERNEL_LINE = /^(\(early\) )?\[ *[0-9]+\.[0-9]+\]/;
+const KERNEL_LINE = /^(\(early\) |\[ *[0-9]+\.[0-9]+\])/;
 /** Enough of a line to tell; the kernel pads seconds to five places and writes six decimals. */
-const DECIDING = EARLY.length + 24;
+const DECIDING = 24;
 
 /**
  * Watches a Linux console for the first output that isn't the kernel's own log, which is `/init`'s. Answers whether
@@ -32,5 +32,5 @@ export function createInitWatch(): (bytes: Uint8Array) => boolean {
 }
 
 function mayBeKernels(start: string): boolean {
-  return start.startsWith("[") || start.startsWith(`${EARLY}[`) || `${EARLY}[`.startsWith(start);
+  return start.startsWith("[") || EARLY.startsWith(start);
 }

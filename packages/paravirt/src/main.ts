@@ -1,8 +1,6 @@
 import { commandHelp, generalHelp, parseArguments } from "./options.ts";
+import { STATUS } from "./status.ts";
 import { UsageError } from "./usage-error.ts";
-
-/** Exit statuses of the command line. */
-export const STATUS = { OK: 0, USAGE: 2, REBOOT: 3, CRASH: 4, TIMEOUT: 5 } as const;
 
 /** Errors that are the user's or the machine's, not ours: their message is enough. */
 const EXPECTED = new Set(["UsageError", "ParavirtError"]);

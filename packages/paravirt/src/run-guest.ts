@@ -5,8 +5,8 @@ import { formatCrash } from "@paravirt/hypervisor";
 import { createMachine, type DomainShutdown, type Machine, type MachineDomain } from "@paravirt/vmm";
 import { type GuestOptions, SPARE_MIB } from "./guest-options.ts";
 import { createInitWatch } from "./init-output.ts";
-import { STATUS } from "./main.ts";
 import { reasonOf } from "./read-input.ts";
+import { STATUS } from "./status.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** A guest to run, and what is done with its console. */

@@ -152,7 +152,7 @@ test("every numeric instruction of the table is what the engine takes it for", (
       const index = module.declare({ parameters: list, results: [results] });
       const e = new CodeEmitter();
       e.begin(list);
-      list.forEach((_, i) => e.get(i));
+      for (let i = 0; i < list.length; i++) e.get(i);
       e.simd(name);
       module.define(index, e);
       return WebAssembly.validate(module.toBytes() as Uint8Array<ArrayBuffer>);

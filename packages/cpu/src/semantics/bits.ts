@@ -1,6 +1,6 @@
 import { type Definition, sized } from "../definition.ts";
 import { ACCESS } from "../layout.ts";
-import { type Lowering, type Place, type Size, signExtend, zeroExtend } from "../lowering.ts";
+import { type Lowering, type Size, signExtend, zeroExtend } from "../lowering.ts";
 
 const WIDE: readonly Size[] = [2, 4, 8];
 

@@ -1,7 +1,6 @@
 import type { Definition } from "../definition.ts";
 import { sized } from "../definition.ts";
-import { ACCESS } from "../layout.ts";
-import { type Lowering, type Size, STATE } from "../lowering.ts";
+import { type Size, STATE } from "../lowering.ts";
 import { popValue, pushValue } from "./moves.ts";
 
 const RSP = 4;

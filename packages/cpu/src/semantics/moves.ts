@@ -10,7 +10,7 @@ const mov: Definition = {
   shapes: sized(["r#v#", "r#m#", "m#v#"], [1, 2, 4, 8]),
   hot: sized(["r#v#", "r#m#", "m#v#"], [1, 2, 4, 8]),
   access: "wr",
-  emit(c, [destination, source], shape) {
+  emit(_c, [destination, source], shape) {
     const size = shape.sizes[0] as Size;
     destination!.store(size, () => source!.unsigned(size));
   },
@@ -31,7 +31,7 @@ function extend(name: "movzx" | "movsx" | "movsxd"): Definition {
     shapes,
     hot: name === "movsxd" ? ["r8r4", "r8m4"] : EXTENSIONS,
     access: "wr",
-    emit(c, [destination, source], shape) {
+    emit(_c, [destination, source], shape) {
       const from = shape.sizes[1] as Size;
       destination!.store(shape.sizes[0] as Size, () =>
         name === "movzx" ? source!.unsigned(from) : source!.signed(from),

@@ -234,6 +234,13 @@ function one(c: Lowering): number {
   return count;
 }
 
+function repeatedLoad(c: Lowering, size: Size): void {
+  repeat(c, () => {
+    oneLoad(c, size);
+    return one(c);
+  });
+}
+
 /** Compares `left` with `right` (i64 locals, sign-extended) as CMP does. */
 function compare(c: Lowering, left: number, right: number, size: Size): void {
   const { e } = c;
@@ -322,8 +329,8 @@ export const stringDefinitions: readonly Definition[] = [
   ...single("rep.stos", (c, size) => repeatedStore(size)(c)),
   ...single("repne.stos", (c, size) => repeatedStore(size)(c)),
   ...single("lods", oneLoad),
-  ...single("rep.lods", (c, size) => repeat(c, () => (oneLoad(c, size), one(c)))),
-  ...single("repne.lods", (c, size) => repeat(c, () => (oneLoad(c, size), one(c)))),
+  ...single("rep.lods", repeatedLoad),
+  ...single("repne.lods", repeatedLoad),
   define("cmps", BOTH, oneCompare),
   define("rep.cmps", BOTH, (c, size) => repeatWhile(c, () => oneCompare(c, size), true)),
   define("repne.cmps", BOTH, (c, size) => repeatWhile(c, () => oneCompare(c, size), false)),

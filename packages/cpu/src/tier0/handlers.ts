@@ -1,4 +1,5 @@
 import { type Definition, parseShape, type Shape } from "../definition.ts";
+import type { Lowering } from "../lowering.ts";
 import { DEFINITIONS } from "../semantics/index.ts";
 
 /** One instruction form that the interpreter can execute: a definition in one of its shapes. */
@@ -18,8 +19,13 @@ export const PSEUDO = {
   undefined: "pseudo.undefined",
 } as const;
 
+function goOn(c: Lowering): void {
+  c.uncount();
+  c.branch(undefined);
+}
+
 const pseudo: readonly Definition[] = [
-  { name: PSEUDO.goto, shapes: [""], hot: [""], access: "", emit: (c) => (c.uncount(), c.branch(undefined)) },
+  { name: PSEUDO.goto, shapes: [""], hot: [""], access: "", emit: goOn },
   { name: PSEUDO.check, shapes: [""], hot: [""], access: "", emit: (c) => c.checkNextPage() },
   { name: PSEUDO.decode, shapes: [""], access: "", emit: (c) => c.service() },
   { name: PSEUDO.undefined, shapes: [""], access: "", emit: (c) => c.raise(6, 0) },
