@@ -10,7 +10,9 @@ export type ParavirtErrorCode =
 
 /** Thrown by every paravirt library for a caller's mistake or our own; a guest's mistake is never thrown. */
 export class ParavirtError extends Error {
+  /** Always `"ParavirtError"`. */
   override readonly name = "ParavirtError";
+  /** What went wrong. */
   readonly code: ParavirtErrorCode;
   constructor(code: ParavirtErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);

@@ -8,7 +8,9 @@ export interface Clock {
 
 /** Receives named events; everything is skipped while {@link Trace.on} is false. */
 export interface Trace {
+  /** Whether anybody listens. */
   readonly on: boolean;
+  /** Reports an event with two numbers whose meaning its name gives. */
   event(name: string, a: number, b: number): void;
 }
 
@@ -35,6 +37,7 @@ export interface MachineMemory {
 export interface Disk {
   /** 512-byte sectors in all. */
   readonly sectors: number;
+  /** Whether writes are refused. */
   readonly readOnly: boolean;
   /** Fills `into` from `sector` on; may answer at once (memory) or later (file, network). */
   read(sector: number, into: readonly Uint8Array[]): void | Promise<void>;
@@ -46,6 +49,7 @@ export interface Disk {
 
 /** One end of a link that carries Ethernet frames. */
 export interface PacketPort {
+  /** Sends a frame; the port keeps no reference after the call returns. */
   send(frame: Uint8Array): void;
   /** Sets the receiver of frames that come in; `undefined` drops them. */
   onPacket(receiver: ((frame: Uint8Array) => void) | undefined): void;
@@ -55,8 +59,11 @@ export interface PacketPort {
 export interface ByteStream {
   /** Queues `bytes`; the stream keeps no reference after the call returns. */
   write(bytes: Uint8Array): void;
+  /** Sets the receiver of bytes that come in. */
   onData(receiver: (bytes: Uint8Array) => void): void;
+  /** Sets what is called once when either side closed the stream. */
   onClose(receiver: () => void): void;
+  /** Closes the stream. */
   close(): void;
 }
 
@@ -83,5 +90,6 @@ export interface TlbPort {
   flushPage(address: bigint): void;
   /** Drops all translations of the address space whose top-level table is `root`. */
   flushAddressSpace(root: number): void;
+  /** Drops every translation. */
   flushAll(): void;
 }

@@ -19,10 +19,13 @@ export type ExitReason = (typeof EXIT)[keyof typeof EXIT];
 
 /** What {@link Vcpu.run} returns; the same object every time, valid until the next call. */
 export interface Exit {
+  /** What must happen next. */
   readonly reason: ExitReason;
+  /** Vector of the fault or interrupt. */
   readonly vector: number;
   /** Whether the fault pushes an error code. */
   readonly hasErrorCode: boolean;
+  /** Error code of the fault, if it has one. */
   readonly errorCode: number;
   /** Faulting linear address of a #PF. */
   readonly address: bigint;
@@ -46,19 +49,27 @@ export interface CpuPorts {
 
 /** A virtual processor at CPL 3, as a PV guest sees it. 64-bit values are `bigint`. */
 export interface Vcpu {
+  /** Number given at creation. */
   readonly id: number;
   /** RAX RCX RDX RBX RSP RBP RSI RDI R8–R15. Fetch anew after {@link Vcpu.run} of any VCPU: the view may move. */
   readonly regs: BigUint64Array;
+  /** Instruction pointer. */
   rip: bigint;
+  /** RFLAGS, status flags included. */
   rflags: bigint;
   /** ES CS SS DS FS GS. Setting an entry loads no base; use {@link Vcpu.loadSegment}. */
   readonly selectors: Uint16Array;
+  /** Linear base of FS. */
   fsBase: bigint;
+  /** Linear base of GS. */
   gsBase: bigint;
   /** 64 in 64-bit mode, 32 in compatibility mode; follows CS. */
   mode: 64 | 32;
+  /** CR0: TS and EM make FPU instructions raise #NM. */
   cr0: bigint;
+  /** CR4: OSXSAVE enables XGETBV. */
   cr4: bigint;
+  /** Extended state that XSAVE knows. */
   xcr0: bigint;
   /** Tag compared with a frame's owner at each TLB fill: the domain id. */
   owner: number;
@@ -94,25 +105,35 @@ export interface Vcpu {
   write(address: bigint, from: Uint8Array): boolean;
   /** Saves or loads the FPU and SSE state, 512 bytes in FXSAVE format. */
   saveFpu(into: Uint8Array): void;
+  /** Loads what {@link Vcpu.saveFpu} saved; throws `BAD_ARGUMENT` when MXCSR has reserved bits set. */
   loadFpu(from: Uint8Array): void;
 }
 
 /** Counters since the engine was made. */
 export interface EngineStats {
+  /** Guest instructions executed. */
   readonly instructions: number;
+  /** Entries that page walks brought into the TLB. */
   readonly tlbFills: number;
+  /** Faults raised by guest code. */
   readonly faults: number;
-  /** Pieces of guest code decoded for tier 0 and translated for tier 1. */
+  /** Pieces of guest code decoded for the interpreter. */
   readonly blocksDecoded: number;
+  /** Regions translated to WebAssembly. */
   readonly blocksTranslated: number;
 }
 
 /** A processor package: memory, TLB and code caches that its VCPUs share. */
 export interface Engine {
+  /** All of memory; domains own frames from `firstFrame` on. */
   readonly memory: MachineMemory;
+  /** Who may touch which frame. */
   readonly frames: FrameGuard;
+  /** Invalidation by address. */
   readonly tlb: TlbPort;
+  /** Makes a virtual processor, reset. */
   createVcpu(id: number): Vcpu;
+  /** Counters so far. */
   readonly stats: EngineStats;
 }
 
@@ -120,6 +141,7 @@ export interface Engine {
 export interface EngineOptions {
   /** Bytes of memory for domains; the engine adds its own. */
   readonly memoryBytes: number;
+  /** Answers to what guest code asks. */
   readonly ports: CpuPorts;
   /** Whether hot code is translated to WebAssembly; `true` when left out. Without, everything is interpreted. */
   readonly translate?: boolean;
