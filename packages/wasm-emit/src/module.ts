@@ -4,24 +4,32 @@ import { TYPE, type ValueType } from "./opcodes.ts";
 
 /** A function's parameters and results. */
 export interface Signature {
+  /** Types of the parameters. */
   readonly parameters: readonly ValueType[];
+  /** Types of the results. */
   readonly results: readonly ValueType[];
 }
 
 /** Limits of an imported memory, in 64 KiB pages. */
 export interface MemoryImport {
+  /** First part of the import's name. */
   readonly module: string;
+  /** Second part. */
   readonly name: string;
+  /** Pages that it must have at least. */
   readonly minimum: number;
+  /** Pages that it may have at most; without, any number. */
   readonly maximum?: number;
 }
 
 const FUNCREF = 0x70;
 /** A module's own function table. */
 export interface TableDefinition {
+  /** Indices of the functions in its first slots. */
   readonly functions: readonly number[];
   /** Slots to begin with, if more than the functions need. */
   readonly minimum?: number;
+  /** Name under which it is exported; not exported when left out. */
   readonly exportName?: string;
 }
 

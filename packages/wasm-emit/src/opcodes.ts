@@ -1,7 +1,6 @@
 // The WebAssembly instructions that need no immediate, by section 5.4 of the core specification. One table, longer than a screen.
 
-/** Single-byte instructions without immediates. */
-export const OP = {
+const plain = {
   unreachable: 0x00,
   nop: 0x01,
   else: 0x05,
@@ -131,11 +130,12 @@ export const OP = {
   i64_extend16_s: 0xc3,
   i64_extend32_s: 0xc4,
 } as const;
+/** Single-byte instructions without immediates. */
+export const OP: { readonly [Name in OpName]: number } = plain;
 /** Name of a {@link OP} instruction. */
-export type OpName = keyof typeof OP;
+export type OpName = keyof typeof plain;
 
-/** Loads and stores of numbers. */
-export const MEM = {
+const memory = {
   i32_load: 0x28,
   i64_load: 0x29,
   f32_load: 0x2a,
@@ -160,11 +160,12 @@ export const MEM = {
   i64_store16: 0x3d,
   i64_store32: 0x3e,
 } as const;
+/** Loads and stores of numbers. */
+export const MEM: { readonly [Name in MemName]: number } = memory;
 /** Name of a {@link MEM} instruction. */
-export type MemName = keyof typeof MEM;
+export type MemName = keyof typeof memory;
 
-/** Vector instructions behind the 0xfd prefix that take no immediate. */
-export const SIMD = {
+const vector = {
   i8x16_swizzle: 14,
   i8x16_splat: 15,
   i16x8_splat: 16,
@@ -364,11 +365,12 @@ export const SIMD = {
   f64x2_convert_low_i32x4_s: 254,
   f64x2_convert_low_i32x4_u: 255,
 } as const;
+/** Vector instructions behind the 0xfd prefix that take no immediate. */
+export const SIMD: { readonly [Name in SimdName]: number } = vector;
 /** Name of a {@link SIMD} instruction. */
-export type SimdName = keyof typeof SIMD;
+export type SimdName = keyof typeof vector;
 
-/** Vector loads and stores: number behind the prefix. */
-export const SIMD_MEM = {
+const vectorMemory = {
   v128_load: 0,
   v128_load32_zero: 92,
   v128_load64_zero: 93,
@@ -378,11 +380,12 @@ export const SIMD_MEM = {
   v128_load64_splat: 10,
   v128_store: 11,
 } as const;
+/** Vector loads and stores: number behind the prefix. */
+export const SIMD_MEM: { readonly [Name in SimdMemName]: number } = vectorMemory;
 /** Name of a {@link SIMD_MEM} instruction. */
-export type SimdMemName = keyof typeof SIMD_MEM;
+export type SimdMemName = keyof typeof vectorMemory;
 
-/** Vector instructions with a lane number: number behind the prefix. */
-export const SIMD_LANE = {
+const vectorLane = {
   i8x16_extract_lane_s: 21,
   i8x16_extract_lane_u: 22,
   i8x16_replace_lane: 23,
@@ -398,20 +401,24 @@ export const SIMD_LANE = {
   f64x2_extract_lane: 33,
   f64x2_replace_lane: 34,
 } as const;
+/** Vector instructions with a lane number: number behind the prefix. */
+export const SIMD_LANE: { readonly [Name in SimdLaneName]: number } = vectorLane;
 /** Name of a {@link SIMD_LANE} instruction. */
-export type SimdLaneName = keyof typeof SIMD_LANE;
+export type SimdLaneName = keyof typeof vectorLane;
 
-/** Saturating float to integer conversions behind the 0xfc prefix. */
-export const TRUNC_SAT = {
+const saturating = {
   i32_trunc_sat_f32_s: 0,
   i32_trunc_sat_f64_s: 2,
   i64_trunc_sat_f32_s: 4,
   i64_trunc_sat_f64_s: 6,
 } as const;
+/** Saturating float to integer conversions behind the 0xfc prefix. */
+export const TRUNC_SAT: { readonly [Name in TruncSatName]: number } = saturating;
 /** Name of a {@link TRUNC_SAT} instruction. */
-export type TruncSatName = keyof typeof TRUNC_SAT;
+export type TruncSatName = keyof typeof saturating;
 
+const types = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
 /** Value types, section 5.3.1. */
-export const TYPE = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
+export const TYPE: { readonly [Name in ValueType]: number } = types;
 /** Name of a value type. */
-export type ValueType = keyof typeof TYPE;
+export type ValueType = keyof typeof types;
