@@ -32,6 +32,8 @@ const TRAP_FLAG = 0x100n;
 const RSP = STATE.gpr / 8 + 4;
 /** Instructions between two looks at where the guest is, unless the options say otherwise. */
 const SAMPLE_INTERVAL = 20000;
+/** What a long string instruction's pause costs of a slice: it moved some 256 KiB. */
+const PAUSE_COST = 10_000;
 /** Decoded on the fly: an instruction that crosses into another page, or that is stepped. */
 const SCRATCH = ENGINE.scratchRecords;
 
@@ -203,6 +205,12 @@ export class Engine implements PublicEngine {
         // The instruction did not complete in wasm: it is counted when it does.
         this.executed--;
         left++;
+        if (reason === REASON.PAUSE) {
+          left -= PAUSE_COST;
+          if (left > 0) continue;
+          vcpu.ripValue = this.ripOf(record);
+          return this.leave(EXIT.BUDGET);
+        }
         if (reason === REASON.SERVICE) {
           record = this.serve(vcpu, record);
           if (record > 0) {
@@ -302,6 +310,10 @@ export class Engine implements PublicEngine {
         this.dropWrittenCode();
         vcpu.ripValue = memory.quads[ENGINE.nextRip / 8]!;
         this.executed++;
+        return this.leave(EXIT.BUDGET);
+      }
+      if (reason === REASON.PAUSE) {
+        vcpu.ripValue = rip;
         return this.leave(EXIT.BUDGET);
       }
       if (reason === REASON.WALK) {

@@ -88,8 +88,6 @@ export const ENGINE = {
   walkAddress: 0x1474,
   /** What the walker was asked, for JavaScript to finish: 0 read, 1 write, 2 execute. */
   walkAccess: 0x1478,
-  /** Results of x87 helpers that are not a register's: 16 bytes as in `STATE.st`. */
-  x87Scratch: 0x1480,
   /** Bounce buffers for operands that cross a page. */
   bounceRead: 0x1800,
   bounceWrite: 0x1c00,
@@ -181,6 +179,8 @@ export const REASON = {
   CODE_WRITE: 6,
   /** A fault for a non-canonical address: #GP(0), or #SS(0) for a stack access. */
   NON_CANONICAL: 7,
+  /** A repeated string instruction has done much and is not at its end; all registers are exact, RIP is still at it. */
+  PAUSE: 8,
 } as const;
 
 /** Results of the page walker. FAULT and SLOW have set `ENGINE.reason`. */

@@ -130,3 +130,16 @@ test("a store into the running loop takes effect at once, in both tiers", () => 
     expect(registers[0]).toBe(BigInt((200 * 201) / 2));
   }
 });
+
+test("a repeated string instruction that pauses many times ends as if it had not", () => {
+  // Downwards it moves one element at a time and pauses after each 64.
+  const source = "std\nmov ecx, 0x700\nlea rdi, [rbx+0xfff]\nlea rsi, [rbx+0x6ff]\nrep movsb\ncld\nint3";
+  const { bytes } = assemble(source, { address: BigInt(LAYOUT.entry) });
+  const image = pageImage(1);
+  for (const translate of [false, true]) {
+    const { registers, exit, data } = execute(bytes, new Array(12).fill(0n), translate);
+    expect(exit).toBe(EXIT.INTERRUPT);
+    expect([registers[1], registers[7]]).toEqual([0n, BigInt(LAYOUT.data + 0x8ff)]);
+    expect(data.slice(0x900)).toEqual(Array.from(image.subarray(0, 0x700)));
+  }
+});

@@ -3,7 +3,7 @@ import type { Instruction } from "@paravirt/x86";
 
 /** Why {@link Vcpu.run} came back. */
 export const EXIT = {
-  /** The budget is spent, or {@link Vcpu.kick} asked. */
+  /** The budget is spent. */
   BUDGET: 0,
   /** A fault: `vector`, `errorCode`, `address` (CR2) say which; RIP is at the faulting instruction. */
   FAULT: 1,

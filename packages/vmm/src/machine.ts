@@ -85,7 +85,12 @@ export class Machine {
       options,
     );
     this.members.set(domain.id, domain);
-    options.signal?.addEventListener("abort", () => domain.destroy(), { once: true });
+    const { signal } = options;
+    if (signal !== undefined) {
+      const abort = () => domain.destroy();
+      signal.addEventListener("abort", abort, { once: true });
+      domain.shutdown.then(() => signal.removeEventListener("abort", abort));
+    }
     if (options.paused !== true) domain.unpause();
     return domain;
   }

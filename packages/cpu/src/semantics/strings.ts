@@ -122,7 +122,9 @@ function repeat(c: Lowering, body: () => number): void {
   pushPending(c);
   e.brIf(again);
   e.get(chunks).i32(1).op("i32_sub").tee(chunks).brIf(loop);
-  e.end().end();
+  e.end();
+  c.pause();
+  e.end();
   restart(c);
   e.end();
   c.reachable();
@@ -302,7 +304,7 @@ function repeatWhile(c: Lowering, body: () => void, zero: boolean): void {
   e.brIf(done);
   e.get(left).i32(1).op("i32_sub").tee(left).brIf(loop);
   e.end();
-  restart(c);
+  c.pause();
   e.end();
   c.reachable();
   e.release("i32", left);

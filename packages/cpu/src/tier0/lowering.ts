@@ -95,6 +95,7 @@ abstract class RecordLowering implements Lowering {
   abstract wrap(): void;
   abstract uncount(): void;
   abstract checkNextPage(): void;
+  abstract pause(): void;
 
   reachable(): void {
     this.ended = false;
@@ -239,6 +240,10 @@ export class HotLowering extends RecordLowering {
     this.next();
     e.release("i64", page);
     e.release("i32", entry);
+  }
+
+  pause(): void {
+    this.service();
   }
 
   /** Only 64-bit code runs hot; nothing wraps there. */
@@ -388,6 +393,12 @@ export class ColdLowering extends RecordLowering {
 
   checkNextPage(): void {
     this.service();
+  }
+
+  pause(): void {
+    this.state.set32(ENGINE.reason, () => this.e.i32(REASON.PAUSE));
+    this.e.i32(STATUS.EXIT).return();
+    this.ended = true;
   }
 
   /** Whoever calls a cold function counts. */

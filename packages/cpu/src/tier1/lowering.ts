@@ -456,6 +456,10 @@ export class RegionLowering implements Lowering {
     this.raise();
   }
 
+  pause(): void {
+    this.raise();
+  }
+
   reachable(): void {
     this.ended = false;
   }
