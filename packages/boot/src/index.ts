@@ -18,7 +18,6 @@ export { type ArchiveEntry, readCpio, writeCpio } from "./cpio.ts";
 export { type Deb, readAr, readDeb } from "./deb.ts";
 export { type Compression, detectCompression, type UnpackOptions, unpack } from "./decompress/unpack.ts";
 export { type ElfFile, type ElfNote, type ElfSection, type ElfSegment, isElf, readElf } from "./elf.ts";
-export { hypercallPage } from "./hypercall-page.ts";
 export { GUEST_PLACES, INIT_SCRIPT, type SessionPlaces, sessionScript } from "./init-script.ts";
 export {
   buildInitramfs,

@@ -1,6 +1,5 @@
 import { type Mfn, PAGE_SIZE, ParavirtError, type Pfn, type Port } from "@paravirt/core";
-import { FLAT } from "@paravirt/xen-abi";
-import { hypercallPage } from "./hypercall-page.ts";
+import { FLAT, writeHypercallPage } from "@paravirt/xen-abi";
 import type { PvPlan } from "./pv-plan.ts";
 import { tableEntries } from "./pv-tables.ts";
 import { type DomuStartInfo, encodeStartInfo } from "./start-info.ts";
@@ -85,7 +84,11 @@ export function buildPvDomain(plan: PvPlan, ports: PvBuildPorts, options: PvBuil
     }
   };
   for (const load of plan.loads) writeAt(load.address, load.bytes);
-  if (plan.hypercallPage !== undefined) writeAt(plan.hypercallPage * PAGE_SIZE, hypercallPage());
+  if (plan.hypercallPage !== undefined) {
+    const page = new Uint8Array(PAGE_SIZE);
+    writeHypercallPage(page, 0);
+    writeAt(plan.hypercallPage * PAGE_SIZE, page);
+  }
 
   const list = new DataView(new ArrayBuffer(plan.pages * 8));
   for (let pfn = 0; pfn < plan.pages; pfn++) list.setUint32(pfn * 8, frames[pfn]!, true);

@@ -1,12 +1,11 @@
 import { ParavirtError } from "@paravirt/core";
 import type { DomainMemory } from "@paravirt/paging";
-import { SHUTDOWN, XEN_LEGACY_MAX_VCPUS } from "@paravirt/xen-abi";
+import { SHUTDOWN, writeHypercallPage, XEN_LEGACY_MAX_VCPUS } from "@paravirt/xen-abi";
 import { SHARED_INFO, VCPU_INFO } from "./abi.ts";
 import { type CrashReport, captureCrash } from "./crash.ts";
 import { EventChannels } from "./event-channels.ts";
 import type { GuestMapping } from "./grant-map.ts";
 import { GrantTable } from "./grants.ts";
-import { writeHypercallPage } from "./hypercall-page.ts";
 import type { Hypervisor } from "./hypervisor.ts";
 import { writeVcpuTime, writeWallClock } from "./pv-time.ts";
 import { HypercallStatistics } from "./statistics.ts";

@@ -84,6 +84,7 @@ export {
   XENPMU,
   XENVER,
 } from "./hypercall-numbers.ts";
+export { writeHypercallPage } from "./hypercall-page.ts";
 export { describeFields, type FieldDescription, type Layout, layout, type StructValue, structNames } from "./layout.ts";
 export type {
   Abi,

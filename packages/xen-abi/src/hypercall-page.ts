@@ -1,4 +1,4 @@
-import { HYPERVISOR } from "@paravirt/xen-abi";
+import { HYPERVISOR } from "./hypercall-numbers.ts";
 
 /** Bytes of each stub: hypercall N is called at offset N * 32 (public/arch-x86/xen.h). */
 const STUB_BYTES = 32;
