@@ -13,6 +13,7 @@ function run(command, args, options = {}) {
 /** Debian packages that are named in debian-packages.txt and not installed. */
 function missingPackages() {
   const wanted = readFileSync(new URL("scripts/debian-packages.txt", root), "utf8").split(/\s+/).filter(Boolean);
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own placeholders
   const answer = run("dpkg-query", ["-W", "-f", "${Package} ${db:Status-Status}\n", ...wanted], {
     stdio: "pipe",
     encoding: "utf8",

@@ -11,7 +11,10 @@ declare namespace WebAssembly {
     set(index: number, value?: unknown): void;
   }
   var Table: { prototype: Table; new (descriptor: { element: "anyfunc"; initial: number; maximum?: number }): Table };
-  type Module = {};
+  interface Module {
+    /** No member that the engine uses; the name keeps other objects out. */
+    readonly __module?: never;
+  }
   var Module: { prototype: Module; new (bytes: Uint8Array<ArrayBuffer>): Module };
   interface Instance {
     readonly exports: Record<string, unknown>;
