@@ -1,7 +1,7 @@
 import { hypercallName } from "@paravirt/xen-abi";
 import { guestLoad } from "./guest-memory.ts";
 import type { RememberedHypercall } from "./history.ts";
-import { hex } from "./traps.ts";
+import { hex, REGISTER_NAMES } from "./traps.ts";
 import type { VirtualCpu } from "./virtual-cpu.ts";
 
 /** Bytes of the stack that a report shows. */
@@ -65,25 +65,6 @@ export function captureCrash(vcpu: VirtualCpu, reason: string): CrashReport {
     hypercalls: vcpu.history.list(),
   };
 }
-
-const REGISTER_NAMES = [
-  "rax",
-  "rcx",
-  "rdx",
-  "rbx",
-  "rsp",
-  "rbp",
-  "rsi",
-  "rdi",
-  "r8",
-  "r9",
-  "r10",
-  "r11",
-  "r12",
-  "r13",
-  "r14",
-  "r15",
-] as const;
 
 /** Writes a crash report as text, some forty lines. */
 export function formatCrash(report: CrashReport): string {

@@ -20,6 +20,26 @@ export const REG = {
   R11: 11,
 } as const;
 
+/** General registers by number, as `cpu_user_regs` of the public headers names them. */
+export const REGISTER_NAMES = [
+  "rax",
+  "rcx",
+  "rdx",
+  "rbx",
+  "rsp",
+  "rbp",
+  "rsi",
+  "rdi",
+  "r8",
+  "r9",
+  "r10",
+  "r11",
+  "r12",
+  "r13",
+  "r14",
+  "r15",
+] as const;
+
 /** Exception vectors. */
 export const VECTOR = {
   DB: 1,

@@ -1,6 +1,6 @@
 import { FLAT, layout, VGCF, XEN_ERRNO } from "@paravirt/xen-abi";
 import type { HypercallContext } from "./hypercall.ts";
-import { isCanonical } from "./traps.ts";
+import { isCanonical, REGISTER_NAMES } from "./traps.ts";
 import type { VirtualCpu } from "./virtual-cpu.ts";
 
 const context = layout("vcpu_guest_context", "x86_64");
@@ -8,25 +8,6 @@ const trap = layout("trap_info", "x86_64");
 const RFLAGS_IF = 0x200n;
 const RFLAGS_IOPL = 0x3000n;
 
-/** The registers of `cpu_user_regs` in the order of the engine's: RAX RCX RDX RBX RSP RBP RSI RDI R8 to R15. */
-const REGISTER_NAMES = [
-  "rax",
-  "rcx",
-  "rdx",
-  "rbx",
-  "rsp",
-  "rbp",
-  "rsi",
-  "rdi",
-  "r8",
-  "r9",
-  "r10",
-  "r11",
-  "r12",
-  "r13",
-  "r14",
-  "r15",
-] as const;
 const registerOffsets: readonly number[] = REGISTER_NAMES.map((name) => context.offsetOf(`user_regs.${name}`));
 
 /**

@@ -1,7 +1,8 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
 import type { Helper, HelperFunctions } from "../helpers.ts";
-import { ACCESS, ENGINE, REASON, RECORD, STATE, STATUS, TLB } from "../layout.ts";
+import { ENGINE, REASON, RECORD, STATE, STATUS, TLB } from "../layout.ts";
 import { Flags, type Lowering, type Place, type Size, StateAccess, zeroExtend } from "../lowering.ts";
+import { emitTlbProbe } from "../tlb-probe.ts";
 
 /** Labels and locals of the interpreter's main loop that its handlers use. */
 export interface LoopFrame {
@@ -195,26 +196,7 @@ export class HotLowering extends RecordLowering {
 
   translate(address: number, size: number, access: number): number {
     const { e, frame } = this;
-    const entry = e.temporary("i32");
-    const host = e.temporary("i32");
-    const array = access === ACCESS.WRITE ? TLB.write : TLB.read;
-    e.get(address)
-      .op("i32_wrap_i64")
-      .i32(8)
-      .op("i32_shr_u")
-      .i32((TLB.entries - 1) * TLB.entryBytes)
-      .op("i32_and");
-    e.get(frame.tlb).op("i32_add").tee(entry).mem("i64_load", array);
-    e.get(address);
-    if (size > 1) e.i64(size - 1).op("i64_add");
-    e.i64(-4096).op("i64_and").op("i64_ne").brIf(frame.cold);
-    e.get(address)
-      .op("i32_wrap_i64")
-      .get(entry)
-      .mem("i32_load", array + 8)
-      .op("i32_add")
-      .set(host);
-    e.release("i32", entry);
+    const host = emitTlbProbe(e, { tlb: frame.tlb, address, size, access }, () => e.brIf(frame.cold));
     this.owned.push(host);
     return host;
   }

@@ -1,10 +1,11 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
 import { BASE_RIP, type Instruction, NO_REGISTER, OPERAND, REGISTER_CLASS } from "@paravirt/x86";
 import type { Helper, HelperFunctions } from "../helpers.ts";
-import { ACCESS, ENGINE, STATE, TLB } from "../layout.ts";
+import { ACCESS, ENGINE, STATE } from "../layout.ts";
 import { Flags, type Lowering, type Place, type Size, StateAccess, signExtend, zeroExtend } from "../lowering.ts";
 import { BytesPlace } from "../tier0/lowering.ts";
 import { registerAddress } from "../tier0/select.ts";
+import { emitTlbProbe } from "../tlb-probe.ts";
 import type { RegionInstruction } from "./control-flow.ts";
 
 /** Locals and labels of a region's function. */
@@ -384,28 +385,11 @@ export class RegionLowering implements Lowering {
 
   translate(address: number, size: number, access: number): number {
     const { e, frame } = this;
-    const entry = e.temporary("i32");
-    const host = e.temporary("i32");
-    const array = access === ACCESS.WRITE ? TLB.write : TLB.read;
-    e.get(address)
-      .op("i32_wrap_i64")
-      .i32(8)
-      .op("i32_shr_u")
-      .i32((TLB.entries - 1) * TLB.entryBytes)
-      .op("i32_and");
-    e.get(frame.tlb).op("i32_add").tee(entry).mem("i64_load", array);
-    e.get(address);
-    if (size > 1) e.i64(size - 1).op("i64_add");
-    e.i64(-4096).op("i64_and").op("i64_ne").if();
-    this.leaveToRecord();
-    e.end();
-    e.get(address)
-      .op("i32_wrap_i64")
-      .get(entry)
-      .mem("i32_load", array + 8)
-      .op("i32_add")
-      .set(host);
-    e.release("i32", entry);
+    const host = emitTlbProbe(e, { tlb: frame.tlb, address, size, access }, () => {
+      e.if();
+      this.leaveToRecord();
+      e.end();
+    });
     this.owned.push(host);
     return host;
   }
