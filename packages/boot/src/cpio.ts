@@ -1,4 +1,5 @@
 import { ParavirtError } from "@paravirt/core";
+import { detectCompression, unpack } from "./decompress/unpack.ts";
 import { utf8Decode, utf8Encode } from "./text.ts";
 
 /** A file of an archive. */
@@ -11,10 +12,20 @@ export interface ArchiveEntry {
   readonly mode: number;
   /** Bytes of a file. */
   readonly data?: Uint8Array;
+  /** Instead of `data`: bytes that are read when the archive is written, so that they are in memory once. */
+  readonly source?: ArchiveSource;
   /** Target of a symlink. */
   readonly target?: string;
   /** Major and minor number of a device. */
   readonly device?: readonly [number, number];
+}
+
+/** Contents of a file that are fetched late. */
+export interface ArchiveSource {
+  /** How many bytes there are; below 4 GiB, which is what the format can say. */
+  readonly size: number;
+  /** Fills `target`, which has `size` bytes. */
+  read(target: Uint8Array): void;
 }
 
 const TYPES = {
@@ -28,13 +39,14 @@ const TYPES = {
 } as const;
 const HEADER = 110;
 const TRAILER = "TRAILER!!!";
+const MAX_FILE = 0xffff_ffff;
 
 const pad4 = (length: number): number => Math.ceil(length / 4) * 4;
 
 /**
  * Writes a `newc` cpio archive, the form that the kernel unpacks as its initramfs
  * (Documentation/driver-api/early-userspace/buffer-format.rst). Owners are root, times 0: equal input, equal bytes.
- * Archives may follow each other; its length is a multiple of 512.
+ * Archives may follow each other; its length is a multiple of 512. Throws `OUT_OF_RANGE` for a file of 4 GiB.
  */
 export function writeCpio(entries: readonly ArchiveEntry[]): Uint8Array {
   const all: readonly (ArchiveEntry & { readonly end?: boolean })[] = [
@@ -44,7 +56,9 @@ export function writeCpio(entries: readonly ArchiveEntry[]): Uint8Array {
   const parts = all.map((entry) => {
     const name = utf8Encode(entry.path);
     const body = entry.type === "symlink" ? utf8Encode(entry.target ?? "") : (entry.data ?? new Uint8Array(0));
-    const size = entry.type === "symlink" || entry.type === "file" ? body.length : 0;
+    const size =
+      entry.type === "symlink" ? body.length : entry.type === "file" ? (entry.source?.size ?? body.length) : 0;
+    if (size > MAX_FILE) throw new ParavirtError("OUT_OF_RANGE", `${entry.path} of ${size} bytes, over ${MAX_FILE}`);
     return { entry, name, body, size, length: pad4(HEADER + name.length + 1) + pad4(size) };
   });
   const total = parts.reduce((sum, part) => sum + part.length, 0);
@@ -71,7 +85,9 @@ export function writeCpio(entries: readonly ArchiveEntry[]): Uint8Array {
     for (const field of fields) header += field.toString(16).padStart(8, "0");
     for (let i = 0; i < HEADER; i++) out[at + i] = header.charCodeAt(i);
     out.set(name, at + HEADER);
-    if (size > 0) out.set(body, at + pad4(HEADER + name.length + 1));
+    const dataAt = at + pad4(HEADER + name.length + 1);
+    if (entry.type === "file" && entry.source !== undefined) entry.source.read(out.subarray(dataAt, dataAt + size));
+    else if (size > 0) out.set(body, dataAt);
     at += length;
   }
   return out;
@@ -82,6 +98,21 @@ export function writeCpio(entries: readonly ArchiveEntry[]): Uint8Array {
  * Throws `BAD_IMAGE` for what is no such archive, or ends early.
  */
 export function readCpio(bytes: Uint8Array): readonly ArchiveEntry[] {
+  return readArchives(bytes, () => false).entries;
+}
+
+/**
+ * Reads an initrd as the kernel does: archives one after another, the last of which may be compressed
+ * (early-userspace/buffer-format.rst). Throws `BAD_IMAGE` for what is neither, `OUT_OF_RANGE` over `limit` bytes.
+ */
+export function readInitrd(bytes: Uint8Array, limit: number): readonly ArchiveEntry[] {
+  const isPacked = (at: number): boolean => detectCompression(bytes.subarray(at, at + 8)) !== undefined;
+  const { entries, end } = readArchives(bytes, isPacked);
+  return end === bytes.length ? entries : [...entries, ...readCpio(unpack(bytes.subarray(end), { limit }))];
+}
+
+/** Reads archives to the end of `bytes`, or to the place where `stop` answers true in front of one. */
+function readArchives(bytes: Uint8Array, stop: (at: number) => boolean): { entries: ArchiveEntry[]; end: number } {
   const entries: ArchiveEntry[] = [];
   let at = 0;
   while (at < bytes.length) {
@@ -89,6 +120,7 @@ export function readCpio(bytes: Uint8Array): readonly ArchiveEntry[] {
       at++;
       continue;
     }
+    if (stop(at)) return { entries, end: at };
     if (at + HEADER > bytes.length) throw short(at + HEADER, bytes.length);
     const magic = ascii(bytes, at, 6);
     if (magic !== "070701" && magic !== "070702") {
@@ -122,7 +154,7 @@ export function readCpio(bytes: Uint8Array): readonly ArchiveEntry[] {
     else entries.push(base);
     at = next;
   }
-  return entries;
+  return { entries, end: bytes.length };
 }
 
 function ascii(bytes: Uint8Array, at: number, length: number): string {

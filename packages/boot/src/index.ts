@@ -14,10 +14,11 @@ export {
   encodeCommandInput,
   encodeCommandInputEnd,
 } from "./command-protocol.ts";
-export { type ArchiveEntry, readCpio, writeCpio } from "./cpio.ts";
+export { type ArchiveEntry, type ArchiveSource, readCpio, readInitrd, writeCpio } from "./cpio.ts";
 export { type Deb, readAr, readDeb } from "./deb.ts";
 export { type Compression, detectCompression, type UnpackOptions, unpack } from "./decompress/unpack.ts";
-export { type ElfFile, type ElfNote, type ElfSection, type ElfSegment, isElf, readElf } from "./elf.ts";
+export { cString, type ElfFile, type ElfNote, type ElfSection, type ElfSegment, isElf, readElf } from "./elf.ts";
+export { type ElfDynamic, readElfDynamic } from "./elf-dynamic.ts";
 export { GUEST_PLACES, INIT_SCRIPT, type SessionPlaces, sessionScript } from "./init-script.ts";
 export {
   buildInitramfs,

@@ -47,7 +47,7 @@ export class CodeCache implements CodeListener {
   private readonly freeTables: number[] = [];
   private nextTable = 0;
   private nextRecord: number;
-  private readonly instruction = new Instruction();
+  private readonly instruction = new Instruction({ amd: true });
   private readonly endsBlock: boolean[] = OPCODES.map((row) => ENDS_BLOCK.has(row.name));
   private tlb: SoftTlb | undefined;
   /** Counts how often everything was forgotten: record addresses from before are stale. */
@@ -115,6 +115,12 @@ export class CodeCache implements CodeListener {
     const page = this.pages.get(pageKey(mfn, mode)) ?? this.addPage(mfn, mode);
     const known = this.memory.words[page.table / 4 + offset];
     return known !== undefined && known !== 0 ? known : this.decodeBlock(page, offset);
+  }
+
+  /** What the translator asks about a page: its table of records, and which offsets were decoded. */
+  pageView(mfn: number, mode: 64 | 32): { readonly table: number; readonly isKnown: (offset: number) => boolean } {
+    const { table } = this.pages.get(pageKey(mfn, mode)) ?? this.addPage(mfn, mode);
+    return { table, isKnown: (offset) => this.memory.words[table / 4 + offset] !== 0 };
   }
 
   private decodeBlock(page: CodePage, start: number): number {

@@ -1,6 +1,7 @@
 /// <reference path="./webassembly.d.ts" />
 import type { FrameGuard, MachineMemory, TlbPort } from "@paravirt/core";
 import { decode, Instruction, OPCODES, OPERAND, SEGMENT } from "@paravirt/x86";
+import { CarefulStep, dropResumeFlag, flagsNeedCare } from "./careful-step.ts";
 import { CodeCache } from "./code-cache.ts";
 import { ACCESS, ENGINE, type EngineLayout, FRAME, REASON, RECORD, STATE, STATUS, WALK } from "./layout.ts";
 import { createMemory } from "./memory.ts";
@@ -28,7 +29,6 @@ const NOT_PRESENT = 11;
 const STACK_FAULT = 12;
 const DEBUG = 1;
 const DEVICE_NOT_AVAILABLE = 7;
-const TRAP_FLAG = 0x100n;
 const RSP = STATE.gpr / 8 + 4;
 /** Instructions between two looks at where the guest is, unless the options say otherwise. */
 const SAMPLE_INTERVAL = 20000;
@@ -44,6 +44,7 @@ interface MutableExit extends Exit {
   errorCode: number;
   address: bigint;
   length: number;
+  debugStatus: number;
 }
 
 /** The processor package: see {@link PublicEngine}. Methods beyond it serve the engine's own files. */
@@ -62,18 +63,21 @@ export class Engine implements PublicEngine {
     errorCode: 0,
     address: 0n,
     length: 0,
+    debugStatus: 0,
   };
   readonly cpuidResult: Uint32Array = new Uint32Array(4);
   readonly translator: Translator;
   private readonly table: HandlerTable;
   private readonly services: (Service | undefined)[];
   private active: VirtualCpu | undefined;
-  private readonly instruction = new Instruction();
+  private readonly instruction = new Instruction({ amd: true });
   private readonly crossing = new Uint8Array(32);
   private readonly translates: boolean;
   private readonly sampleInterval: number;
+  private jitter = 1;
   /** Instructions until the next look at where the guest is. */
   private untilSample: number;
+  private readonly careful = new CarefulStep(this);
   private faultCount = 0;
   private executed = 0;
 
@@ -91,7 +95,9 @@ export class Engine implements PublicEngine {
     const module = new WebAssembly.Module(
       buildTier0(this.table, wasm.buffer.byteLength / 65536) as Uint8Array<ArrayBuffer>,
     );
-    this.exports = new WebAssembly.Instance(module, { e: { m: wasm } }).exports as unknown as Tier0Exports;
+    this.exports = new WebAssembly.Instance(module, {
+      e: { m: wasm, t: () => this.ports.readTsc(this.current) },
+    }).exports as unknown as Tier0Exports;
     this.code = new CodeCache(memory, layout, this.selector);
     this.softTlb = new SoftTlb(memory, layout, this.code);
     this.code.attach(this.softTlb);
@@ -178,6 +184,7 @@ export class Engine implements PublicEngine {
   private runUntilExit(vcpu: VirtualCpu, budget: number): Exit {
     this.activate(vcpu);
     if (this.isCareful(vcpu)) return this.runCarefully(vcpu, budget);
+    dropResumeFlag(this.memory.words);
     const { words, quads } = this.memory;
     let left = budget;
     let record = this.locate(vcpu.ripValue);
@@ -186,6 +193,7 @@ export class Engine implements PublicEngine {
       const chunk = Math.min(left, Math.max(1, this.untilSample));
       words[ENGINE.budget / 4] = chunk;
       const reason = this.exports.run(record);
+      vcpu.noteRoot();
       const spent = chunk - (words[ENGINE.budget / 4]! | 0);
       this.executed += spent;
       this.untilSample -= spent;
@@ -199,7 +207,7 @@ export class Engine implements PublicEngine {
       }
       if (reason === REASON.DECODE) record = this.locate(quads[ENGINE.nextRip / 8]!);
       else if (reason === REASON.CODE_WRITE) {
-        this.dropWrittenCode();
+        if (this.dropWrittenCode(this.ripOf(record))) this.executed--;
         record = this.locate(quads[ENGINE.nextRip / 8]!);
       } else {
         // The instruction did not complete in wasm: it is counted when it does.
@@ -217,7 +225,11 @@ export class Engine implements PublicEngine {
             this.executed++;
             left--;
           } else if (record < 0) return this.exit;
-          if (vcpu.careful) return this.runCarefully(vcpu, left);
+          // IRET and POPF may have set TF or AC.
+          if (record !== 0 && this.isCareful(vcpu)) {
+            vcpu.ripValue = this.ripOf(record);
+            return this.runCarefully(vcpu, left);
+          }
         } else if (reason === REASON.WALK) {
           if (!this.resolveWalk(vcpu)) return this.leaveWithFault(vcpu, this.ripOf(record));
         } else return this.leaveWithFault(vcpu, this.ripOf(record));
@@ -230,9 +242,15 @@ export class Engine implements PublicEngine {
     return this.exit;
   }
 
+  /** The interval, varied by a quarter: a loop of just that length would always be seen at the same place. */
+  private nextInterval(): number {
+    this.jitter = (Math.imul(this.jitter, 1664525) + 1013904223) >>> 0;
+    return Math.max(1, Math.round(this.sampleInterval * (0.75 + this.jitter / 2 ** 33)));
+  }
+
   /** Notes where the guest is: what is found often is translated. */
   private sample(vcpu: VirtualCpu, record: number): void {
-    this.untilSample = this.sampleInterval;
+    this.untilSample = this.nextInterval();
     if (vcpu.mode !== 64 || !this.translates) return;
     const rip = this.ripOf(record);
     if (this.exports.walk(rip, ACCESS.EXECUTE) !== WALK.FILLED) return;
@@ -240,9 +258,9 @@ export class Engine implements PublicEngine {
     this.translator.sample(address >>> 12, address & 4095);
   }
 
-  /** Single step or a disabled FPU: every instruction is looked at. */
+  /** Single step, alignment checks, breakpoints or a disabled FPU: every instruction is looked at. */
   private isCareful(vcpu: VirtualCpu): boolean {
-    return vcpu.careful || (this.memory.quads[STATE.eflags / 8]! & TRAP_FLAG) !== 0n;
+    return vcpu.careful || flagsNeedCare(this.memory.words);
   }
 
   private runCarefully(vcpu: VirtualCpu, budget: number): Exit {
@@ -266,28 +284,41 @@ export class Engine implements PublicEngine {
   /** Executes one instruction through its cold function. */
   private stepOnce(vcpu: VirtualCpu): Exit {
     this.activate(vcpu);
-    const trap = (this.memory.quads[STATE.eflags / 8]! & TRAP_FLAG) !== 0n;
+    const { careful } = this;
     const rip = vcpu.ripValue;
+    const breakpoints = careful.begin(vcpu, rip);
+    if (breakpoints !== 0) return this.leaveWithDebug(vcpu, rip, breakpoints);
     if (!this.fetch(vcpu, rip, this.instruction)) return this.leaveWithFault(vcpu, rip);
     const { instruction, memory } = this;
     if (instruction.length === 0) {
       this.setFault(instruction.invalid === 3 ? GENERAL_PROTECTION : 6, 0);
       return this.leaveWithFault(vcpu, rip);
     }
-    if (vcpu.careful && vcpu.usesDisabledFpu(instruction)) {
+    if (vcpu.fpuDisabled && vcpu.usesDisabledFpu(instruction)) {
       this.setFault(DEVICE_NOT_AVAILABLE, 0);
       return this.leaveWithFault(vcpu, rip);
     }
+    careful.start(vcpu, instruction);
     const handler = this.selector.select(instruction);
     memory.bytes.fill(0, SCRATCH, SCRATCH + RECORD.size);
     memory.quads[STATE.ripBase / 8] = rip & ~4095n;
     writeRecord(memory.view, SCRATCH, instruction, handler, Number(rip & 4095n));
-    const exit = this.executeScratch(vcpu, rip);
-    if (exit.reason !== EXIT.BUDGET || !trap) return exit;
-    this.exit.reason = EXIT.FAULT;
-    this.exit.vector = DEBUG;
-    this.exit.hasErrorCode = false;
-    return this.exit;
+    const exit = careful.finish(vcpu, this.executeScratch(vcpu, rip));
+    if (careful.unfinished) this.executed--;
+    return exit;
+  }
+
+  /** A debug exception with RIP at `rip`; `status` are the bits it sets in DR6. */
+  leaveWithDebug(vcpu: VirtualCpu, rip: bigint, status: number): Exit {
+    const { exit } = this;
+    vcpu.ripValue = rip;
+    exit.reason = EXIT.FAULT;
+    exit.vector = DEBUG;
+    exit.hasErrorCode = false;
+    exit.errorCode = 0;
+    exit.address = 0n;
+    exit.debugStatus = status;
+    return exit;
   }
 
   /** Runs the scratch record to its end; leaves RIP after it. The exit's reason is BUDGET when all went well. */
@@ -295,6 +326,7 @@ export class Engine implements PublicEngine {
     const { memory } = this;
     for (;;) {
       const status = this.exports.cold(SCRATCH);
+      vcpu.noteRoot();
       if (status === STATUS.NEXT) {
         vcpu.ripValue = this.wrap(rip + BigInt(memory.bytes[SCRATCH + RECORD.length]!));
         this.executed++;
@@ -307,9 +339,8 @@ export class Engine implements PublicEngine {
       }
       const reason = memory.words[ENGINE.reason / 4];
       if (reason === REASON.CODE_WRITE) {
-        this.dropWrittenCode();
+        if (!this.dropWrittenCode(rip)) this.executed++;
         vcpu.ripValue = memory.quads[ENGINE.nextRip / 8]!;
-        this.executed++;
         return this.leave(EXIT.BUDGET);
       }
       if (reason === REASON.PAUSE) {
@@ -496,8 +527,11 @@ export class Engine implements PublicEngine {
     return table;
   }
 
-  /** A write reached a frame that holds code. */
-  private dropWrittenCode(): void {
+  /**
+   * The instruction at `rip` wrote to a frame that holds code. Answers whether it is a repeated string instruction that
+   * goes on: it counts once, however often it stopped for that.
+   */
+  private dropWrittenCode(rip?: bigint): boolean {
     const { words } = this.memory;
     const count = words[ENGINE.codeWriteCount / 4]!;
     const crossing = words[ENGINE.commitCount / 4]!;
@@ -508,6 +542,7 @@ export class Engine implements PublicEngine {
     } else this.code.changed(words[ENGINE.codeWriteAddress / 4]!, count);
     words[ENGINE.commitCount / 4] = 0;
     words[ENGINE.codeWriteCount / 4] = 0;
+    return crossing === 0 && this.memory.quads[ENGINE.nextRip / 8] === rip;
   }
 
   private leave(reason: ExitReason): Exit {
@@ -524,7 +559,10 @@ export class Engine implements PublicEngine {
     const { instruction } = this;
     const hasMemory = instruction.kinds.includes(OPERAND.MEMORY) || instruction.kinds.includes(OPERAND.STRING_SOURCE);
     const implicit = OPCODES[instruction.row]?.implicitReads.some((name) => name === "rsp" || name === "rbp") ?? false;
-    if (hasMemory ? instruction.segment === SEGMENT.SS : implicit) words[ENGINE.faultVector / 4] = STACK_FAULT;
+    // PUSH, POP and CALL may have both: the address tells which it was.
+    const distance = BigInt.asIntN(64, address - quads[RSP]!);
+    const stack = implicit && (!hasMemory || (distance >= -16n && distance <= 16n));
+    if (stack || (hasMemory && instruction.segment === SEGMENT.SS)) words[ENGINE.faultVector / 4] = STACK_FAULT;
   }
 
   private leaveWithFault(vcpu: VirtualCpu, rip: bigint): Exit {
@@ -611,7 +649,8 @@ export class Engine implements PublicEngine {
     if (segment === 1) return this.setFault(6, 0);
     let base = 0n;
     if ((selector & 0xfffc) === 0) {
-      if (isStack && (current.mode !== 64 || (selector & 3) === 3)) return this.setFault(GENERAL_PROTECTION, 0);
+      // At CPL 3 a null SS is none in 64-bit mode, too.
+      if (isStack) return this.setFault(GENERAL_PROTECTION, 0);
     } else {
       const descriptor = this.ports.readDescriptor(current, selector);
       const error = selector & 0xfffc;
@@ -651,8 +690,9 @@ export class Engine implements PublicEngine {
       return this.setFault(GENERAL_PROTECTION, error);
     if ((high & 0x8000) === 0) return this.setFault(NOT_PRESENT, error);
     const mode = high & 0x200000 ? 64 : 32;
-    const target = mode === 64 ? rip : rip & 0xffffffffn;
-    if (BigInt.asIntN(48, target) !== BigInt.asIntN(64, target)) return this.setFault(GENERAL_PROTECTION, 0);
+    const target = rip;
+    const inside = mode === 64 ? BigInt.asIntN(48, target) === BigInt.asIntN(64, target) : target <= 0xffffffffn;
+    if (!inside) return this.setFault(GENERAL_PROTECTION, 0);
     if (stack !== undefined) {
       const result = this.loadSegmentRegister(2, stack.ss);
       if (result !== SERVICE_RESULT.NEXT) return result;

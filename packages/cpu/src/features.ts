@@ -2,7 +2,7 @@ import { OPCODES } from "@paravirt/x86";
 import { DEFINITIONS } from "./semantics/index.ts";
 
 /** CPU features by the opcode table's names, and what /proc/cpuinfo calls them. */
-const CPUINFO_NAMES: Readonly<Record<string, string>> = {
+export const CPUINFO_NAMES: Readonly<Record<string, string>> = {
   sse3: "pni",
   ssse3: "ssse3",
   "sse4.1": "sse4_1",

@@ -48,14 +48,14 @@ export function loadX87(bytes: Uint8Array, view: DataView, at: number, wide: boo
   }
 }
 
-/** Writes the XMM registers. */
-export function saveXmm(bytes: Uint8Array, at: number): void {
-  for (let i = 0; i < 16; i++) bytes.copyWithin(at + IMAGE.xmm + i * 16, STATE.xmm + i * 32, STATE.xmm + i * 32 + 16);
+/** Writes the first `count` XMM registers: compatibility mode knows eight. */
+export function saveXmm(bytes: Uint8Array, at: number, count: number = 16): void {
+  for (let i = 0; i < count; i++) bytes.copyWithin(at + IMAGE.xmm + i * 16, STATE.xmm + i * 32, STATE.xmm + i * 32 + 16);
 }
 
-/** Reads the XMM registers. */
-export function loadXmm(bytes: Uint8Array, at: number): void {
-  for (let i = 0; i < 16; i++)
+/** Reads the first `count` XMM registers. */
+export function loadXmm(bytes: Uint8Array, at: number, count: number = 16): void {
+  for (let i = 0; i < count; i++)
     bytes.copyWithin(STATE.xmm + i * 32, at + IMAGE.xmm + i * 16, at + IMAGE.xmm + i * 16 + 16);
 }
 
@@ -71,19 +71,31 @@ export function mxcsrOf(view: DataView, at: number): number | undefined {
   return (mxcsr & ~MXCSR_MASK) === 0 ? mxcsr : undefined;
 }
 
-/** Writes x87, MMX and SSE state in FXSAVE's format (SDM 1, 10.5.1) at `at` of the same memory. */
-export function saveFxsave(bytes: Uint8Array, view: DataView, at: number, wide: boolean = true): void {
+/** Writes x87, MMX and SSE state (`count` XMM registers) in FXSAVE's format (SDM 1, 10.5.1) at `at` of the same memory. */
+export function saveFxsave(
+  bytes: Uint8Array,
+  view: DataView,
+  at: number,
+  wide: boolean = true,
+  count: number = 16,
+): void {
   saveX87(bytes, view, at, wide);
   saveMxcsr(view, at);
-  saveXmm(bytes, at);
+  saveXmm(bytes, at, count);
 }
 
 /** Loads state from an FXSAVE image at `at`; `false`, with nothing changed, when MXCSR has reserved bits set. */
-export function loadFxsave(bytes: Uint8Array, view: DataView, at: number, wide: boolean = true): boolean {
+export function loadFxsave(
+  bytes: Uint8Array,
+  view: DataView,
+  at: number,
+  wide: boolean = true,
+  count: number = 16,
+): boolean {
   const mxcsr = mxcsrOf(view, at);
   if (mxcsr === undefined) return false;
   loadX87(bytes, view, at, wide);
   view.setUint32(STATE.mxcsr, mxcsr, true);
-  loadXmm(bytes, at);
+  loadXmm(bytes, at, count);
   return true;
 }

@@ -4,6 +4,17 @@
  */
 export { createEngine } from "./engine.ts";
 export { implementedFeatures } from "./features.ts";
+export { createStepBench, type StepBench, type StepBenchOptions } from "./single-step/bench.ts";
+export {
+  RESET_RIP,
+  resetCase,
+  type StepCase,
+  type StepChange,
+  type StepException,
+  type StepFpu,
+  type StepOutcome,
+  type StepPage,
+} from "./single-step/case.ts";
 export {
   type CpuPorts,
   type Engine,
@@ -12,5 +23,7 @@ export {
   EXIT,
   type Exit,
   type ExitReason,
+  type GatePlan,
+  type GateState,
   type Vcpu,
 } from "./vcpu.ts";

@@ -82,12 +82,19 @@ export const ENGINE = {
   /** One page replaced for a single step: its linear address (1 = none) and the machine address instead. */
   overlayPage: 0x1460,
   overlayAddress: 0x1468,
+  /** Not 0: the overlay answers reads only, writes go by the page tables. */
+  overlayReadOnly: 0x146c,
   /** Reason of a cold handler's exit: an {@link REASON}. */
   reason: 0x1470,
   /** Machine address that the last page walk found. */
   walkAddress: 0x1474,
   /** What the walker was asked, for JavaScript to finish: 0 read, 1 write, 2 execute. */
   walkAccess: 0x1478,
+  /** While single instructions are watched: what to do at each access, bits of {@link WATCH}; else 0. */
+  watch: 0x1480,
+  /** Accesses logged, and where: linear address (8 bytes), size, access (4 bytes each). */
+  accessCount: 0x1484,
+  accessLog: 0x3c00,
   /** Bounce buffers for operands that cross a page. */
   bounceRead: 0x1800,
   bounceWrite: 0x1c00,
@@ -96,6 +103,40 @@ export const ENGINE = {
   /** Constant tables of the semantics (x87 …): 48 KiB. */
   constants: 0x4000,
 } as const;
+
+/** The gate between the two halves of a guest, armed anew for each run: see `Gate` in `vcpu.ts`. */
+export const GATE = {
+  /** 1 while the plan below holds. */
+  armed: 0x1700,
+  /** Which half runs: 1 the kernel, 0 user space. */
+  kernel: 0x1704,
+  /** Machine addresses of both top-level tables, and the TLB contexts that belong to them; 0 where one can't be entered. */
+  kernelRoot: 0x1708,
+  kernelTlb: 0x170c,
+  userRoot: 0x1710,
+  userTlb: 0x1714,
+  /** CS in the low and SS in the high half: the flat pair, and one more pair known to name 64-bit user segments. */
+  flatSelectors: 0x1718,
+  knownSelectors: 0x171c,
+  /** Machine addresses of the bytes that mask events and say that some wait. */
+  maskAt: 0x1720,
+  pendingAt: 0x1724,
+  /** What RAX holds when `syscall` in the kernel asks to return. */
+  returnNumber: 0x1728,
+  /** Times that each way was taken. */
+  entries: 0x172c,
+  returns: 0x1730,
+  /** GS base of the half that does not run. */
+  otherGsBase: 0x1738,
+  /** Top of the kernel's stack, and where the kernel begins; an entry of 0 is closed. */
+  stack: 0x1740,
+  entry: 0x1748,
+} as const;
+
+/** Bits of `ENGINE.watch`: check that accesses are aligned (#AC), write down which memory is accessed. */
+export const WATCH = { ALIGNMENT: 1, LOG: 2 } as const;
+/** Accesses that the log holds; what an instruction does beyond them isn't watched. */
+export const ACCESS_LOG_ENTRIES = 64;
 
 /** A decoded instruction: 64 bytes that the interpreter reads. */
 export const RECORD = {

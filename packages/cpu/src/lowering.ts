@@ -5,6 +5,9 @@ import { ENGINE, STATE } from "./layout.ts";
 /** Bytes of an integer operand. */
 export type Size = 1 | 2 | 4 | 8;
 
+/** A lane of a vector; `u8` and `u16` are pushed zero-extended, as i32. */
+export type Lane = "u8" | "u16" | "i32" | "i64" | "f32" | "f64";
+
 /**
  * An operand whose bytes can be read and written: a register, an immediate or translated memory.
  * Reading and writing emits code; memory was translated, and its faults raised, before the semantics began.
@@ -20,7 +23,14 @@ export interface Place {
   vector(): void;
   /** Stores the v128 that `push` leaves on the stack. */
   storeVector(push: () => void): void;
-  /** Pushes the machine address of the operand's bytes (i32). Vector, x87 and memory operands have one in every tier. */
+  /** Pushes lane `index` of a vector register or memory operand; nothing beyond that lane is read. */
+  lane(type: Lane, index: number): void;
+  /** Pushes the low `bytes` bytes of a vector register or memory operand as v128, zero-extended. */
+  low(bytes: 4 | 8): void;
+  /**
+   * Pushes the machine address of the operand's bytes (i32). Memory operands, MMX and x87 registers have one in every tier,
+   * XMM registers in tier 0 only.
+   */
   address(): void;
 }
 
@@ -38,6 +48,8 @@ export interface Lowering {
   nextRip(): void;
   /** Pushes the record's 64-bit immediate. */
   immediate(): void;
+  /** The immediate where it is known while emitting: in translated code. */
+  readonly known: number | undefined;
   /** Pushes the record's second immediate (i32). */
   immediate2(): void;
   /** Translates `size` bytes at the linear address in the i64 local `address` for an `ACCESS`; the result is an i32 local. A fault leaves the instruction. */
@@ -73,6 +85,10 @@ export interface Lowering {
   uncount(): void;
   /** Calls a shared function; its arguments are on the stack. */
   call(helper: Helper): void;
+  /** Ends the instruction by the gate between a guest's two halves, if that is armed and open: see `tier0/gate.ts`. */
+  tryGate(): void;
+  /** Pushes the time-stamp counter (i64); in code that is {@link Lowering.whole} only. */
+  timestamp(): void;
   /** Ends the instruction in JavaScript: see services. */
   service(): void;
   /** Reads and writes 8 bytes (or less) of engine state at a constant address. */

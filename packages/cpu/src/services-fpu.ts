@@ -1,5 +1,5 @@
 import type { Engine } from "./engine.ts";
-import { FXSAVE_BYTES, loadFxsave, MXCSR_MASK, saveFxsave } from "./fxsave.ts";
+import { loadFxsave, MXCSR_MASK, saveFxsave } from "./fxsave.ts";
 import { ACCESS, STATE } from "./layout.ts";
 import { SERVICE_RESULT, type Service } from "./service.ts";
 import { lastOpcode } from "./services-x87.ts";
@@ -13,7 +13,14 @@ function aligned(engine: Engine, record: number, size: number, access: number): 
     engine.setFault(GENERAL_PROTECTION, 0);
     return 0;
   }
-  return engine.operand(record, size, access);
+  // Like AMD's processors, look at the last byte first: CR2 tells.
+  const last = engine.exports.operandAddress(record) + BigInt(size - 1);
+  return engine.exports.translate(last, 1, access) === 0 ? 0 : engine.operand(record, size, access);
+}
+
+/** XMM registers that the mode knows. */
+function xmmCount(engine: Engine): number {
+  return engine.current.mode === 64 ? 16 : 8;
 }
 
 /** With REX.W the pointers have 64 bits. */
@@ -25,15 +32,15 @@ const fxsave: Service = (engine, record) => {
   const at = aligned(engine, record, 512, ACCESS.WRITE);
   if (at === 0) return SERVICE_RESULT.FAULT;
   engine.memory.words[STATE.fop / 4] = lastOpcode(engine);
-  saveFxsave(engine.memory.bytes, engine.memory.view, at, isWide(engine, record));
+  saveFxsave(engine.memory.bytes, engine.memory.view, at, isWide(engine, record), xmmCount(engine));
   engine.commit();
   return SERVICE_RESULT.NEXT;
 };
 
 const fxrstor: Service = (engine, record) => {
-  const at = aligned(engine, record, FXSAVE_BYTES, ACCESS.READ);
+  const at = aligned(engine, record, 512, ACCESS.READ);
   if (at === 0) return SERVICE_RESULT.FAULT;
-  return loadFxsave(engine.memory.bytes, engine.memory.view, at, isWide(engine, record))
+  return loadFxsave(engine.memory.bytes, engine.memory.view, at, isWide(engine, record), xmmCount(engine))
     ? SERVICE_RESULT.NEXT
     : engine.setFault(GENERAL_PROTECTION, 0);
 };

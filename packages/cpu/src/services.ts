@@ -1,8 +1,10 @@
 import { OPERAND } from "@paravirt/x86";
 import type { Engine } from "./engine.ts";
-import { ACCESS, RECORD, STATE } from "./layout.ts";
+import { ACCESS, ENGINE, RECORD, STATE } from "./layout.ts";
 import { SERVICE_RESULT, type Service } from "./service.ts";
+import { FLAG_SERVICES } from "./services-flags.ts";
 import { FPU_SERVICES } from "./services-fpu.ts";
+import { LEGACY_SERVICES } from "./services-legacy.ts";
 import { SIMD_SERVICES } from "./services-simd.ts";
 import { TRANSCENDENTAL_SERVICES } from "./services-transcendental.ts";
 import { X87_SERVICES } from "./services-x87.ts";
@@ -39,11 +41,6 @@ function readTsc(engine: Engine): void {
   setRegister32(engine, RAX, Number(tsc & 0xffffffffn));
   setRegister32(engine, RDX, Number((tsc >> 32n) & 0xffffffffn));
 }
-
-const rdtsc: Service = (engine) => {
-  readTsc(engine);
-  return NEXT;
-};
 
 const rdtscp: Service = (engine) => {
   readTsc(engine);
@@ -208,13 +205,14 @@ const callFar: Service = (engine, record) => {
   const returnTo = engine.ripOf(record) + BigInt(engine.memory.bytes[record + RECORD.length]!);
   const stack = engine.memory.quads[(STATE.gpr + 4 * 8) / 8]!;
   const cs = engine.current.selectors[1]!;
-  if (!engine.push(BigInt(cs), size) || !engine.push(returnTo, size)) {
-    engine.memory.quads[(STATE.gpr + 4 * 8) / 8] = stack;
-    return FAULT;
-  }
+  // The target is checked before anything is pushed.
+  const { mode } = engine.current;
   const result = engine.farTransfer(pointer.selector, pointer.offset, undefined);
-  if (result !== JUMP) engine.memory.quads[(STATE.gpr + 4 * 8) / 8] = stack;
-  return result;
+  if (result !== JUMP || (engine.push(BigInt(cs), size) && engine.push(returnTo, size))) return result;
+  engine.memory.quads[(STATE.gpr + 4 * 8) / 8] = stack;
+  engine.memory.view.setUint16(STATE.selectors + 2, cs, true);
+  engine.current.mode = mode;
+  return FAULT;
 };
 
 /** ENTER: nesting levels copy the enclosing frame pointers. */
@@ -238,8 +236,14 @@ const enter: Service = (engine, record) => {
     if (value === undefined || !engine.push(value, size)) return undo();
   }
   if (level > 0 && !engine.push(BigInt.asUintN(size * 8, frame), size)) return undo();
-  quads[stackAt] = engine.wrapStack(quads[stackAt]! - BigInt(instruction.immediate & 0xffff));
-  quads[baseAt] = frame;
+  const top = engine.wrapStack(quads[stackAt]! - BigInt(instruction.immediate & 0xffff));
+  // The new top must be writable, though nothing is written to it.
+  if (engine.exports.translate(top, size, ACCESS.WRITE) === 0) return undo();
+  engine.memory.words[ENGINE.commitCount / 4] = 0;
+  engine.memory.words[ENGINE.codeWriteCount / 4] = 0;
+  quads[stackAt] = top;
+  if (size === 2) engine.memory.view.setUint16(STATE.gpr + 5 * 8, Number(frame & 0xffffn), true);
+  else quads[baseAt] = frame;
   return NEXT;
 };
 
@@ -292,7 +296,6 @@ function usable(descriptor: bigint, selector: number, kind: "lar" | "lsl" | "ver
 /** By the name of the definition. */
 export const SERVICES: Readonly<Record<string, Service>> = {
   cpuid,
-  rdtsc,
   rdtscp,
   rdpid,
   syscall,
@@ -326,7 +329,9 @@ export const SERVICES: Readonly<Record<string, Service>> = {
   sldt: storeSystemTable,
   str: storeSystemTable,
   smsw: storeSystemTable,
+  ...FLAG_SERVICES,
   ...FPU_SERVICES,
+  ...LEGACY_SERVICES,
   ...TRANSCENDENTAL_SERVICES,
   ...SIMD_SERVICES,
   ...X87_SERVICES,

@@ -1,5 +1,5 @@
 import type { FrameGuard, MachineMemory, TlbPort } from "@paravirt/core";
-import { ENGINE, type EngineLayout, FRAME, TLB } from "./layout.ts";
+import { ENGINE, type EngineLayout, FRAME, GATE, TLB } from "./layout.ts";
 
 const WORDS_PER_ENTRY = TLB.entryBytes / 4;
 const ARRAYS = [TLB.read, TLB.write, TLB.execute] as const;
@@ -24,7 +24,6 @@ export class SoftTlb implements TlbPort, FrameGuard {
   private readonly keys = new Float64Array(TLB.contexts).fill(-1);
   private readonly used = new Float64Array(TLB.contexts);
   private clock = 0;
-  private current = 0;
   private readonly emptyEntries: Uint8Array;
   /** Times an entry or a whole context was dropped. */
   flushes = 0;
@@ -37,6 +36,26 @@ export class SoftTlb implements TlbPort, FrameGuard {
     for (let i = 0; i < empty.length; i += WORDS_PER_ENTRY) empty[i] = Number(TLB.invalid);
     this.emptyEntries = new Uint8Array(empty.buffer);
     for (let i = 0; i < TLB.contexts; i++) this.clear(i);
+    memory.words[ENGINE.tlb / 4] = TLB.start;
+  }
+
+  /** The context that wasm code uses now: the gate switches it, too. */
+  private get current(): number {
+    return (this.memory.words[ENGINE.tlb / 4]! - TLB.start) / TLB.contextBytes;
+  }
+
+  /** Address of the context that belongs to `root` in 64-bit mode, 0 when there is none; it won't be the next to be reused. */
+  contextOf(root: number): number {
+    const context = this.keys.indexOf(root * 2);
+    if (context < 0) return 0;
+    this.used[context] = ++this.clock;
+    return TLB.start + context * TLB.contextBytes;
+  }
+
+  private assign(context: number, key: number): void {
+    this.keys[context] = key;
+    // The gate's plan names contexts.
+    this.memory.words[GATE.armed / 4] = 0;
   }
 
   private clear(context: number): void {
@@ -53,9 +72,8 @@ export class SoftTlb implements TlbPort, FrameGuard {
         context = 0;
         for (let i = 1; i < TLB.contexts; i++) if (this.used[i]! < this.used[context]!) context = i;
         if (this.keys[context] !== -1) this.clear(context);
-        this.keys[context] = key;
+        this.assign(context, key);
       }
-      this.current = context;
     }
     this.used[context] = ++this.clock;
     this.memory.words[ENGINE.tlb / 4] = TLB.start + context * TLB.contextBytes;
@@ -115,21 +133,23 @@ export class SoftTlb implements TlbPort, FrameGuard {
   }
 
   flushAddressSpace(root: number): void {
+    const { current } = this;
     this.flushes++;
     for (let context = 0; context < TLB.contexts; context++) {
       const key = this.keys[context]!;
       if (key === -1 || Math.floor(key / 2) !== root) continue;
       this.clear(context);
-      if (context !== this.current) this.keys[context] = -1;
+      if (context !== current) this.assign(context, -1);
     }
   }
 
   flushAll(): void {
+    const { current } = this;
     this.flushes++;
     for (let context = 0; context < TLB.contexts; context++) {
       if (this.keys[context] === -1) continue;
       this.clear(context);
-      if (context !== this.current) this.keys[context] = -1;
+      if (context !== current) this.assign(context, -1);
     }
   }
 

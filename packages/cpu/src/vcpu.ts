@@ -31,6 +31,11 @@ export interface Exit {
   readonly address: bigint;
   /** Bytes of the instruction, for {@link EXIT.INTERRUPT}. */
   readonly length: number;
+  /**
+   * For a #DB (vector 1): the bits that it sets in DR6, B0–B3 for breakpoints, 0x4000 (BS) for single step. RIP is at the
+   * instruction for a breakpoint on its execution, behind it for the others.
+   */
+  readonly debugStatus: number;
 }
 
 /** What the engine asks of its embedder while guest code runs. The engine itself knows no hypervisor. */
@@ -45,6 +50,41 @@ export interface CpuPorts {
   mayReachForeign(vcpu: Vcpu, mfn: number, write: boolean): boolean;
   /** 64 random bits for RDRAND and RDSEED. */
   random(): bigint;
+}
+
+/**
+ * The plan of a gate between the two halves of a guest, its kernel and its user space, each with a page table and a GS
+ * base of its own: what {@link Vcpu.armGate} takes. `syscall` in user space then enters the kernel, and `syscall` in
+ * the kernel with {@link GatePlan.returnNumber} in RAX returns by the frame on its stack, without leaving
+ * {@link Vcpu.run}; whatever is not the common case still leaves with {@link EXIT.SYSCALL}.
+ *
+ * An entry pushes RCX (the return address) R11 (the flags) RIP CS RFLAGS RSP SS, with the event mask in bits 32 to 39
+ * of CS and as the inverse of IF, and masks events. A return takes RAX R11 RCX, flags, RIP CS RFLAGS RSP SS: to user
+ * space if CS has RPL 3; IF unmasks events, and the gate stays shut when some wait.
+ */
+export interface GatePlan {
+  /** Whether the kernel runs now. */
+  readonly inKernel: boolean;
+  /** MFN of the kernel's top-level table. */
+  readonly kernelRoot: number;
+  /** MFN of user space's top-level table, 0 for none. */
+  readonly userRoot: number;
+  /** GS base of the half that does not run. */
+  readonly otherGsBase: bigint;
+  /** Top of the kernel's stack, and where `syscall` enters it; an entry of 0 leaves to the caller. */
+  readonly kernelStack: bigint;
+  /** See {@link GatePlan.kernelStack}. */
+  readonly entry: bigint;
+  /** What RAX holds to ask for a return. */
+  readonly returnNumber: number;
+  /** Selectors of flat 64-bit segments, CS in the low 16 bits and SS above: what an entry loads, and a return may. */
+  readonly flatSelectors: number;
+  /** Another such pair that a return may load, as the caller has checked. */
+  readonly knownSelectors: number;
+  /** Machine address of the byte that masks events when it isn't 0. */
+  readonly maskAt: number;
+  /** Machine address of the byte that isn't 0 while events wait. */
+  readonly pendingAt: number;
 }
 
 /** A virtual processor at CPL 3, as a PV guest sees it. 64-bit values are `bigint`. */
@@ -69,6 +109,13 @@ export interface Vcpu {
   cr0: bigint;
   /** CR4: OSXSAVE enables XGETBV. */
   cr4: bigint;
+  /** DR0–DR3 (linear addresses) and DR7, by number. DR6 is the embedder's: see {@link Exit.debugStatus}. */
+  debugRegister(number: number): bigint;
+  /**
+   * Sets DR0–DR3 or DR7; throws `OUT_OF_RANGE` for another number. While DR7 enables a breakpoint each instruction is
+   * interpreted by itself, some twenty times slower; nothing costs anything otherwise. Port breakpoints are never hit.
+   */
+  setDebugRegister(number: number, value: bigint): void;
   /** Extended state that XSAVE knows. */
   xcr0: bigint;
   /** Tag compared with a frame's owner at each TLB fill: the domain id. */
@@ -84,6 +131,16 @@ export interface Vcpu {
    * All registers are architecturally exact when it returns.
    */
   run(budget: number): Exit;
+  /**
+   * Arms the gate for runs to come, until {@link Vcpu.closeGate}; nothing that the plan says may change meanwhile.
+   * Address spaces that were not run yet stay behind {@link EXIT.SYSCALL}.
+   */
+  armGate(plan: GatePlan): void;
+  /**
+   * Shuts the gate, and tells what going through it changed: the same object every time, `undefined` when nothing went
+   * through since it was armed or closed last.
+   */
+  closeGate(): GateState | undefined;
   /** Executes exactly one instruction. */
   step(): Exit;
   /**
@@ -107,6 +164,18 @@ export interface Vcpu {
   saveFpu(into: Uint8Array): void;
   /** Loads what {@link Vcpu.saveFpu} saved; throws `BAD_ARGUMENT` when MXCSR has reserved bits set. */
   loadFpu(from: Uint8Array): void;
+}
+
+/** What {@link Vcpu.closeGate} found. */
+export interface GateState {
+  /** Whether the kernel runs. */
+  readonly inKernel: boolean;
+  /** GS base of the half that does not run. */
+  readonly otherGsBase: bigint;
+  /** Entries and returns since the gate was armed. */
+  readonly entries: number;
+  /** See {@link GateState.entries}. */
+  readonly returns: number;
 }
 
 /** Counters since the engine was made. */

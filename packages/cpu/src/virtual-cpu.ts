@@ -1,10 +1,11 @@
 import { ParavirtError } from "@paravirt/core";
 import { type Instruction, OPCODES } from "@paravirt/x86";
+import { DebugRegisters } from "./debug-registers.ts";
 import type { Engine } from "./engine.ts";
 import { loadFxsave, saveFxsave } from "./fxsave.ts";
-import { ACCESS, ENGINE, REASON, STATE } from "./layout.ts";
+import { ACCESS, ENGINE, GATE, REASON, STATE } from "./layout.ts";
 import { SERVICE_RESULT } from "./service.ts";
-import type { Exit, Vcpu } from "./vcpu.ts";
+import type { Exit, GatePlan, GateState, Vcpu } from "./vcpu.ts";
 
 const FXSAVE_SIZE = 512;
 /** Where an image passes through the engine's memory. */
@@ -29,12 +30,16 @@ export class VirtualCpu implements Vcpu {
   executed = 0;
   /** What RDTSCP and RDPID answer. */
   tscAux = 0;
-  /** The FPU is disabled: each instruction is checked. */
-  careful = false;
+  /** CR0 makes FPU instructions raise #NM. */
+  fpuDisabled = false;
+  readonly debug: DebugRegisters = new DebugRegisters();
+  /** DR6 bits of data breakpoints that wait for the instruction after MOV SS or POP SS. */
+  pendingDebug = 0;
   private readonly engine: Engine;
   private ownerTag = 0x7fff;
   private rootFrame = 0;
   private bits: 64 | 32 = 64;
+  private readonly gateState = { inKernel: false, otherGsBase: 0n, entries: 0, returns: 0 };
 
   constructor(engine: Engine, id: number) {
     this.engine = engine;
@@ -121,7 +126,20 @@ export class VirtualCpu implements Vcpu {
 
   set cr0(value: bigint) {
     this.set(STATE.cr0, value);
-    this.careful = (value & (TASK_SWITCHED | EMULATE_FPU)) !== 0n;
+    this.fpuDisabled = (value & (TASK_SWITCHED | EMULATE_FPU)) !== 0n;
+  }
+
+  /** Each instruction is looked at, whatever the flags say. */
+  get careful(): boolean {
+    return this.fpuDisabled || this.debug.armed;
+  }
+
+  debugRegister(number: number): bigint {
+    return this.debug.get(number);
+  }
+
+  setDebugRegister(number: number, value: bigint): void {
+    this.debug.set(number, BigInt.asUintN(64, value));
   }
 
   get cr4(): bigint {
@@ -158,6 +176,47 @@ export class VirtualCpu implements Vcpu {
     this.rootFrame = mfn;
     this.engine.activate(this);
     this.engine.selectAddressSpace();
+  }
+
+  /** The gate may have changed the address space: takes over which one is current. */
+  noteRoot(): void {
+    this.rootFrame = this.engine.memory.words[ENGINE.root / 4]! >>> 12;
+  }
+
+  armGate(plan: GatePlan): void {
+    const { engine } = this;
+    engine.activate(this);
+    const { words, quads } = engine.memory;
+    words[GATE.kernel / 4] = plan.inKernel ? 1 : 0;
+    words[GATE.kernelRoot / 4] = plan.kernelRoot * 4096;
+    words[GATE.kernelTlb / 4] = engine.softTlb.contextOf(plan.kernelRoot);
+    words[GATE.userRoot / 4] = plan.userRoot * 4096;
+    words[GATE.userTlb / 4] = plan.userRoot === 0 ? 0 : engine.softTlb.contextOf(plan.userRoot);
+    words[GATE.flatSelectors / 4] = plan.flatSelectors;
+    words[GATE.knownSelectors / 4] = plan.knownSelectors;
+    words[GATE.maskAt / 4] = plan.maskAt;
+    words[GATE.pendingAt / 4] = plan.pendingAt;
+    words[GATE.returnNumber / 4] = plan.returnNumber;
+    words[GATE.entries / 4] = 0;
+    words[GATE.returns / 4] = 0;
+    quads[GATE.otherGsBase / 8] = plan.otherGsBase;
+    quads[GATE.stack / 8] = plan.kernelStack;
+    quads[GATE.entry / 8] = plan.entry;
+    words[GATE.armed / 4] = 1;
+  }
+
+  closeGate(): GateState | undefined {
+    const { words, quads } = this.engine.memory;
+    const state = this.gateState;
+    words[GATE.armed / 4] = 0;
+    state.entries = words[GATE.entries / 4]!;
+    state.returns = words[GATE.returns / 4]!;
+    if (state.entries + state.returns === 0) return undefined;
+    words[GATE.entries / 4] = 0;
+    words[GATE.returns / 4] = 0;
+    state.inKernel = words[GATE.kernel / 4] !== 0;
+    state.otherGsBase = quads[GATE.otherGsBase / 8]!;
+    return state;
   }
 
   loadSegment(segment: number, selector: number): boolean {

@@ -45,7 +45,7 @@ const EMULATIONS: { readonly [name: string]: Emulation } = {
 };
 
 const byRow: readonly (Emulation | undefined)[] = OPCODES.map((row) => EMULATIONS[row.name]);
-const instruction = new Instruction();
+const instruction = new Instruction({ amd: true });
 const answer = new Uint32Array(4);
 
 /**

@@ -8,6 +8,7 @@ import { readDescriptor } from "./descriptors.ts";
 import { dispatchHypercall } from "./dispatch.ts";
 import { Domain, type DomainOptions } from "./domain.ts";
 import { handleFault, handleSoftwareInterrupt } from "./faults.ts";
+import { armGate, closeGate } from "./gate.ts";
 import { HypercallContext } from "./hypercall.ts";
 import { hypercallTable } from "./hypercalls/index.ts";
 import { type TscScale, tscAt, tscScale, writeVcpuTime } from "./pv-time.ts";
@@ -135,7 +136,12 @@ export class Hypervisor {
     return {
       readTsc: () => this.readTsc(),
       cpuid: (cpu, leaf, subleaf, out) => this.cpuid.answer(owner(cpu), leaf, subleaf, out),
-      readDescriptor: (cpu, selector) => readDescriptor(owner(cpu), selector),
+      readDescriptor: (cpu, selector) => {
+        const vcpu = owner(cpu);
+        // In the middle of a run: which half asks is known only now.
+        closeGate(vcpu);
+        return readDescriptor(vcpu, selector);
+      },
       mayReachForeign: (cpu, mfn, write) => this.paging.mayReachForeign(cpu.owner, mfn, write),
       random,
     };
@@ -290,7 +296,10 @@ export class Hypervisor {
       if (!vcpu.runnable || vcpu.yielded) return;
       const left = end - cpu.instructions;
       if (left <= 0) return;
-      this.handle(vcpu, cpu.run(left));
+      armGate(vcpu);
+      const exit = cpu.run(left);
+      closeGate(vcpu);
+      this.handle(vcpu, exit);
       end -= EXIT_COST;
     }
   }

@@ -25,6 +25,11 @@ export class HypercallStatistics {
     if (operation >= 0) this.countOperation(number, operation);
   }
 
+  /** Counts calls of `number` that took place without being dispatched. */
+  countMany(number: number, calls: number): void {
+    this.calls[number] = (this.calls[number] as number) + calls;
+  }
+
   /** Counts one operation of a batch. */
   countOperation(number: number, operation: number): void {
     const at = number * 64 + Math.min(operation, 63);

@@ -1,6 +1,7 @@
-import { FLAT, VGCF, VIRT_X86_64, VMASST } from "@paravirt/xen-abi";
+import { FLAT, VGCF, VMASST } from "@paravirt/xen-abi";
 import { VCPU_INFO } from "./abi.ts";
 import { isLoadableCode, isLoadableStack, isLongMode, readDescriptor } from "./descriptors.ts";
+import { isHypervisorStack } from "./gate.ts";
 import { guestLoad, guestStore } from "./guest-memory.ts";
 import type { Callback, VirtualCpu } from "./virtual-cpu.ts";
 
@@ -70,8 +71,6 @@ const RFLAGS = {
 /** Cleared on every entry into the guest's kernel. */
 const CLEARED_ON_ENTRY = RFLAGS.AC | RFLAGS.VM | RFLAGS.RF | RFLAGS.NT | RFLAGS.TF;
 const LOW_32 = 0xffffffffn;
-const HYPERVISOR_START = VIRT_X86_64.HYPERVISOR_VIRT_START;
-const HYPERVISOR_END = VIRT_X86_64.HYPERVISOR_VIRT_END;
 const VGCF_IN_SYSCALL = BigInt(VGCF.in_syscall);
 const PF_USER = 4;
 
@@ -100,7 +99,7 @@ export function bounce(
   const regs = cpu.regs;
   const rsp = regs[REG.RSP] as bigint;
   let stack = (fromUser ? vcpu.kernelSp : rsp) & ~15n;
-  if (stack >= HYPERVISOR_START && stack < HYPERVISOR_END + 60n) {
+  if (isHypervisorStack(stack)) {
     domain.crash(vcpu, `${what}: stack ${hex(stack)} lies in the hypervisor's address range`);
     return;
   }
@@ -276,8 +275,10 @@ export function iret(vcpu: VirtualCpu): void {
     if (code !== undefined && isLoadableCode(code)) {
       cpu.mode = isLongMode(code) ? 64 : 32;
       const stackSegment = readDescriptor(vcpu, ss);
-      if (stackSegment !== undefined && isLoadableStack(stackSegment) && (cpu.mode === 32 || isCanonical(cpu.rip)))
+      if (stackSegment !== undefined && isLoadableStack(stackSegment) && (cpu.mode === 32 || isCanonical(cpu.rip))) {
+        if (cpu.mode === 64) vcpu.gate.know(cs, ss);
         return;
+      }
     }
   }
   // The processor's own iretq would have faulted here: Xen calls the failsafe callback from the state returned to.

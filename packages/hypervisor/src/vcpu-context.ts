@@ -67,6 +67,7 @@ export function loadGuestContext(call: HypercallContext, vcpu: VirtualCpu, addre
   cpu.mode = cpu.selectors[1] === FLAT.RING3_CS32 ? 32 : 64;
   vcpu.gdtFrames.splice(0, vcpu.gdtFrames.length, ...frames);
   vcpu.gdtEntries = entries;
+  vcpu.gate.forget();
   vcpu.ldtBase = ldtBase;
   vcpu.ldtEntries = ldtEntries;
   vcpu.loadRoot();

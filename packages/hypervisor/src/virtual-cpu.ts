@@ -4,6 +4,7 @@ import type { AddressSpaceRoots, MmuextCaller } from "@paravirt/paging";
 import { FLAT, NR_VIRQS, RUNSTATE, XEN_ERRNO } from "@paravirt/xen-abi";
 import { VCPU_INFO } from "./abi.ts";
 import type { Domain } from "./domain.ts";
+import { KernelGate } from "./gate.ts";
 import { guestLoad } from "./guest-memory.ts";
 import { HypercallHistory } from "./history.ts";
 
@@ -77,6 +78,9 @@ export class VirtualCpu {
   ioBitmap = 0n;
   /** Ports that the bitmap covers. */
   ioBitmapPorts = 0;
+
+  /** What the engine is told to go through system calls by itself. */
+  readonly gate: KernelGate = new KernelGate();
 
   /** Virtual IDT: address of each vector. */
   readonly trapAddress: BigUint64Array = new BigUint64Array(256);

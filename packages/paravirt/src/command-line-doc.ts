@@ -1,4 +1,5 @@
 import { COMMANDS, commandHelp } from "./options.ts";
+import { STEP_DOC } from "./step-doc.ts";
 
 /** The fields of the counters' file, in its order. */
 const STATS: readonly (readonly [string, string])[] = [
@@ -11,6 +12,24 @@ const STATS: readonly (readonly [string, string])[] = [
   ["peakMemory", "largest resident size of the process in bytes; `peakMemoryMiB` rounds it"],
   ["firstInstructionMs", "from process start to the guest's first instruction"],
   ["initOutputMs", "from process start to the first console output that isn't the kernel's log; null without any"],
+];
+
+/** Paragraphs on `--initrd-add`. */
+const INITRD_ADD: readonly string[] = [
+  "`--initrd-add /usr/bin/perl` puts a file of this machine into the guest, `--initrd-add ./tests:/opt/tests` a folder with",
+  "all that is in it. GUESTPATH is absolute and defaults to HOSTPATH's own absolute path; one that ends in `/` gets the name",
+  "added. HOSTPATH itself may be a symbolic link and is followed; those inside a folder stay links. Modes and special files",
+  "stay as they are, owners become root. What comes later replaces what came before, generated files included.",
+  "",
+  "A dynamically linked x86 program or library, 64 or 32 bits, brings its dynamic linker and the libraries that it names, at",
+  "the paths where this machine has them, found as the dynamic linker does: run path, `/etc/ld.so.cache` (which then comes,",
+  "too), its default folders. What a program opens later does not come by itself: modules, data, plug-ins, the interpreter of",
+  "a script. So `perl -MPOSIX` wants `--initrd-add /usr/lib/x86_64-linux-gnu/perl-base` or the full `perl` and",
+  "`/usr/share/perl` folders, and python its `/usr/lib/python3.11`. A missing library is a warning on standard error.",
+  "",
+  "The guest unpacks the initramfs into memory: `run debian` needs three times its size and 60 MiB (60 MiB of files fit into",
+  "the default 256), and says how much when `--memory` is less. paravirt itself holds it twice while it starts. With",
+  "`run --kernel` the archive follows the one of `--initrd`, and folders that are links there are followed.",
 ];
 
 /** docs/command-line.md, from the table that parses the command line. */
@@ -27,6 +46,11 @@ export function renderCommandLine(): string {
     "image that can't boot. `run debian -- CMD` exits with the status of CMD.",
     "",
     ...sections,
+    ...STEP_DOC,
+    "## What --initrd-add adds",
+    "",
+    ...INITRD_ADD,
+    "",
     "## What --stats writes",
     "",
     ...STATS.map(([name, meaning]) => `- \`${name}\`: ${meaning}`),

@@ -1,4 +1,7 @@
+import { existsSync } from "node:fs";
+import type { HostFile } from "@paravirt/host-node";
 import { XEN_LEGACY_MAX_VCPUS } from "@paravirt/xen-abi";
+import type { ParsedArguments } from "./options.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** Where a guest's console goes. */
@@ -17,6 +20,8 @@ export interface GuestOptions {
   readonly timeout: number | undefined;
   readonly stats: string | undefined;
   readonly hypervisorLog: string | undefined;
+  /** What `--initrd-add` puts into the initramfs. */
+  readonly initrdAdd: readonly HostFile[];
 }
 
 /** MiB of machine memory beside the guest's own. */
@@ -25,7 +30,10 @@ export const SPARE_MIB = 8;
 const MAX_MEMORY = 3800 - SPARE_MIB;
 
 /** Reads the shared options; `memory` is the default in MiB. */
-export function guestOptions(options: ReadonlyMap<string, string>, memory: number): GuestOptions {
+export function guestOptions(
+  { options, lists }: Pick<ParsedArguments, "options" | "lists">,
+  memory: number,
+): GuestOptions {
   const onReboot = options.get("on-reboot") ?? "exit";
   if (onReboot !== "exit") throw new UsageError(`--on-reboot ${onReboot}: only exit is supported`);
   const timeout = options.get("timeout");
@@ -38,7 +46,18 @@ export function guestOptions(options: ReadonlyMap<string, string>, memory: numbe
     timeout: timeout === undefined ? undefined : seconds(timeout),
     stats: options.get("stats"),
     hypervisorLog: options.get("hypervisor-log"),
+    initrdAdd: (lists.get("initrd-add") ?? []).map(hostFile),
   };
+}
+
+/** `HOSTPATH[:GUESTPATH]`: a guest path is absolute, so `:/` is where it starts. */
+function hostFile(text: string): HostFile {
+  const at = text.lastIndexOf(":/");
+  const [hostPath, guestPath] = at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];
+  if (hostPath === "") throw new UsageError(`--initrd-add ${text}: a file or folder of this machine comes first`);
+  if (existsSync(hostPath)) return guestPath === undefined ? { hostPath } : { hostPath, guestPath };
+  const hint = at < 0 && text.includes(":") ? "; after a colon, a path in the guest starts with /" : "";
+  throw new UsageError(`--initrd-add ${text}: ${hostPath} doesn't exist${hint}`);
 }
 
 function wholeNumber(

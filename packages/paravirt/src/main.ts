@@ -46,6 +46,8 @@ async function dispatch(argv: readonly string[]): Promise<number> {
       return (await import("./commands/disasm.ts")).disasm(parsed);
     case "inspect":
       return (await import("./commands/inspect.ts")).inspect(parsed);
+    case "step":
+      return (await import("./commands/step.ts")).step(parsed);
     case "run debian":
       return (await import("./commands/run-debian.ts")).runDebian(parsed);
     case "run mini":

@@ -5,6 +5,8 @@ export interface OptionRow {
   readonly name: string;
   /** Name of its value in help; a flag has none. */
   readonly value?: string;
+  /** Whether it may be given more than once; its values are in {@link ParsedArguments.lists}. */
+  readonly repeatable?: true;
   readonly help: string;
 }
 
@@ -40,13 +42,20 @@ const GUEST_OPTIONS: readonly OptionRow[] = [
   HELP,
 ];
 
+const INITRD_ADD: OptionRow = {
+  name: "initrd-add",
+  value: "HOSTPATH[:GUESTPATH]",
+  repeatable: true,
+  help: "a file or folder for the initramfs, with its programs' libraries; repeatable",
+};
+
 /** All commands. Help, parsing and suggestions read this table. */
 export const COMMANDS: readonly CommandRow[] = [
   {
     words: ["run", "debian"],
     operands: "[-- CMD ARG…]",
     help: "boot Debian's own kernel to a shell, or run CMD in it and exit with its status",
-    options: GUEST_OPTIONS,
+    options: [INITRD_ADD, ...GUEST_OPTIONS],
     maxOperands: 0,
     takesCommand: true,
   },
@@ -62,6 +71,7 @@ export const COMMANDS: readonly CommandRow[] = [
     options: [
       { name: "kernel", value: "FILE", help: "the kernel" },
       { name: "initrd", value: "FILE", help: "its initial ramdisk" },
+      INITRD_ADD,
       ...GUEST_OPTIONS,
     ],
     maxOperands: 0,
@@ -83,6 +93,15 @@ export const COMMANDS: readonly CommandRow[] = [
     maxOperands: 1,
   },
   {
+    words: ["step"],
+    help: "execute single instructions: a case in JSON a line on standard input, an answer in JSON a line",
+    options: [
+      { name: "tier", value: "0|1", help: "0 interprets the instruction, 1 translates it to WebAssembly first (0)" },
+      HELP,
+    ],
+    maxOperands: 0,
+  },
+  {
     words: ["inspect"],
     operands: "FILE",
     help: "tell what a kernel image is, and whether and how it can boot",
@@ -95,6 +114,8 @@ export const COMMANDS: readonly CommandRow[] = [
 export interface ParsedArguments {
   readonly command: CommandRow;
   readonly options: ReadonlyMap<string, string>;
+  /** Values of repeatable options, in order. */
+  readonly lists: ReadonlyMap<string, readonly string[]>;
   readonly operands: readonly string[];
   /** Words after `--`; `undefined` without one. */
   readonly rest: readonly string[] | undefined;
@@ -104,6 +125,7 @@ export interface ParsedArguments {
 export function parseArguments(argv: readonly string[]): ParsedArguments {
   const command = findCommand(argv);
   const options = new Map<string, string>();
+  const lists = new Map<string, string[]>();
   const operands: string[] = [];
   let rest: readonly string[] | undefined;
   for (let at = command.words.length; at < argv.length; at++) {
@@ -127,10 +149,11 @@ export function parseArguments(argv: readonly string[]): ParsedArguments {
     }
     const value = given ?? argv[++at];
     if (value === undefined) throw new UsageError(`--${name} needs a value: ${row.value}`);
-    options.set(name, value);
+    if (row.repeatable === true) lists.set(name, [...(lists.get(name) ?? []), value]);
+    else options.set(name, value);
   }
   if (operands.length > command.maxOperands && !options.has("help")) throw extraOperand(operands, command);
-  return { command, options, operands, rest };
+  return { command, options, lists, operands, rest };
 }
 
 function findCommand(argv: readonly string[]): CommandRow {

@@ -27,6 +27,9 @@ const {
   ADDRESS_REG: ROW_ADDRESS_REG,
   CONDITIONAL: ROW_CONDITIONAL,
   D64: ROW_D64,
+  FAR_POINTER: ROW_FAR_POINTER,
+  NEAR: ROW_NEAR,
+  NOT_AMD: ROW_NOT_AMD,
   EATS_66: ROW_EATS_66,
   EATS_F2: ROW_EATS_F2,
   EATS_F3: ROW_EATS_F3,
@@ -113,13 +116,15 @@ compilePlace(0x90);
 compilePlace(0x91);
 const NOP_ROW = CELLS[DISPATCH[0x90]! >> 8]!;
 const XCHG_ROW = CELLS[DISPATCH[0x91]! >> 8]!;
+/** The same holds behind F3. */
+const PAUSE_ROW = CELLS[(DISPATCH[0x90]! >> 8) + 2]!;
 
 const window = new Uint8Array(WINDOW);
 
 /**
  * Decodes the instruction at `code[offset]` into `into`, reading no byte at or past `end`.
  * Returns its length in bytes, or 0 with `into.invalid` saying why there is none. Allocates nothing.
- * Behaviour is that of an Intel processor (SDM volume 2) where Intel and AMD differ.
+ * Behaviour is that of an Intel processor (SDM volume 2) where Intel and AMD differ, unless `into.amd` is set.
  */
 export function decode(code: Uint8Array, offset: number, end: number, mode: Mode, into: Instruction): number {
   const available = end - offset;
@@ -284,9 +289,10 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
     const modrmSelects = (select & (SELECT_REG | SELECT_MODRM)) !== 0;
     return fail(into, mode, at - start + (modrmSelects ? 1 : 0), available);
   }
-  if (row === NOP_ROW && rex & 1) row = XCHG_ROW;
+  if ((row === NOP_ROW || row === PAUSE_ROW) && rex & 1) row = XCHG_ROW;
   let info = row * (VARIANTS * INFO_LENGTH);
   const flags = INFO_TABLE[info]!;
+  if (flags & ROW_NOT_AMD && into.amd) return fail(into, mode, at - start + 1, available);
 
   // Operand size: 0 is 16, 1 is 32, 2 is 64 bits.
   let sizeIndex: number;
@@ -300,7 +306,10 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
     const eats66 = (flags & (ROW_EATS_66 | ROW_OPSIZE_TOO)) === ROW_EATS_66;
     const small = (prefixes & PREFIX_OPERAND_SIZE) !== 0 && !eats66;
     if (long) {
-      if (rex & 8 || flags & ROW_F64) sizeIndex = 2;
+      const wide = into.amd
+        ? (rex & 8 && !(flags & ROW_FAR_POINTER)) || (flags & ROW_F64 && !(small && flags & ROW_NEAR))
+        : rex & 8 || flags & ROW_F64;
+      if (wide) sizeIndex = 2;
       else if (small) sizeIndex = 0;
       else sizeIndex = flags & ROW_D64 ? 2 : 1;
     } else sizeIndex = (mode === 32) === small ? 0 : 1;

@@ -118,6 +118,8 @@ export const INVALID = {
  * All fields are plain numbers. Operands are in Intel order, implicit ones left out.
  */
 export class Instruction {
+  /** Whether `decode` does as AMD's processors where they differ from Intel's (AMD APM 3, appendix B). */
+  amd: boolean;
   /** Bytes, 1–15; 0 when {@link Instruction.invalid} says why there is none. */
   length = 0;
   /** An {@link INVALID} value. */
@@ -182,7 +184,9 @@ export class Instruction {
    */
   readonly words: Int32Array;
 
-  constructor() {
+  /** `amd` tells whose processor decodes; Intel's when left out. */
+  constructor(options: { readonly amd?: boolean } = {}) {
+    this.amd = options.amd ?? false;
     const buffer = new ArrayBuffer(24);
     this.words = new Int32Array(buffer);
     this.kinds = new Uint8Array(buffer, 0, 4);

@@ -61,7 +61,7 @@ function bitTestString(name: BitName): Definition {
       const [value, position, address] = [e.temporary("i64"), e.temporary("i64"), e.temporary("i64")];
       source!.signed(size);
       e.set(position);
-      c.effectiveAddress(true);
+      c.effectiveAddress(false);
       const shift = size === 8 ? 6 : size === 4 ? 5 : 4;
       e.get(position)
         .i64(shift)
@@ -69,6 +69,10 @@ function bitTestString(name: BitName): Definition {
         .i64(shift - 3)
         .op("i64_shl")
         .op("i64_add");
+      c.addressMask();
+      e.op("i64_and");
+      c.segmentBase();
+      e.op("i64_add");
       c.wrap();
       e.set(address);
       e.get(position)

@@ -1,18 +1,53 @@
 import type { Definition } from "../definition.ts";
 import { sized } from "../definition.ts";
-import { type Size, STATE } from "../lowering.ts";
+import { type Lowering, type Size, STATE } from "../lowering.ts";
 import { popValue, pushValue } from "./moves.ts";
 
 const RSP = 4;
+const GENERAL_PROTECTION = 13;
+/** RFLAGS.TF and RFLAGS.AC. */
+const TRAP_OR_ALIGNMENT = 0x40100;
+
+/** A 64-bit branch to a non-canonical address, in an i64 local, faults before anything changes. */
+function checkTarget(c: Lowering, target: number, size: number): void {
+  if (size !== 8) return;
+  c.e.get(target).i64(16).op("i64_shl").i64(16).op("i64_shr_s").get(target).op("i64_ne");
+  c.faultIf(GENERAL_PROTECTION, 0);
+}
+
 const CONDITIONS = Array.from({ length: 16 }, (_, code) => code);
 
-const conditionalJumps: Definition[] = CONDITIONS.map((code) => ({
-  name: `j.${code}`,
-  shapes: ["b"],
-  hot: ["b"],
-  access: "r",
-  emit: (c) => c.branch(() => c.flags.condition(code)),
-}));
+/** Ends the instruction at the record's target, cut to 16 bits, if the i32 that `condition` pushes isn't zero. */
+function shortBranch(c: Lowering, condition: (() => void) | undefined): void {
+  if (condition) {
+    condition();
+    c.e.if();
+  }
+  c.jump(() => {
+    c.state.get64(STATE.ripBase);
+    c.immediate();
+    c.e.op("i64_add").i64(0xffff).op("i64_and");
+  });
+  if (!condition) return;
+  c.e.end();
+  c.reachable();
+}
+
+/** The branch of this record; its target has 16 bits if `short`: the operand size is 16. */
+function branch(c: Lowering, short: boolean, condition?: () => void): void {
+  if (short) shortBranch(c, condition);
+  else c.branch(condition);
+}
+
+const conditionalJumps: Definition[] = CONDITIONS.flatMap((code) =>
+  [false, true].map((short) => ({
+    name: `j.${code}${short ? ".16" : ""}`,
+    shapes: ["b"],
+    hot: short ? [] : ["b"],
+    access: "r",
+    emit: (c: Lowering) => branch(c, short, () => c.flags.condition(code)),
+  })),
+);
 
 const sets: Definition[] = CONDITIONS.map((code) => ({
   name: `set.${code}`,
@@ -52,12 +87,27 @@ const jmp: Definition = {
   emit: (c) => c.branch(undefined),
 };
 
+const jmpShort: Definition = {
+  name: "jmp.16",
+  shapes: ["b"],
+  access: "r",
+  emit: (c) => branch(c, true),
+};
+
 const jmpIndirect: Definition = {
   name: "jmp",
   shapes: ["r2", "r4", "r8", "m2", "m4", "m8"],
   hot: ["r8", "m8"],
   access: "r",
-  emit: (c, [place], shape) => c.jump(() => place!.unsigned(shape.sizes[0] as Size)),
+  emit(c, [place], shape) {
+    const size = shape.sizes[0] as Size;
+    const target = c.e.temporary("i64");
+    place!.unsigned(size);
+    c.e.set(target);
+    checkTarget(c, target, size);
+    c.jump(() => c.e.get(target));
+    c.e.release("i64", target);
+  },
 };
 
 /** Direct calls; the record's immediate is the target's offset from the page's start. */
@@ -73,6 +123,7 @@ function call(size: 2 | 4 | 8): Definition {
         c.state.get64(STATE.ripBase);
         c.immediate();
         c.e.op("i64_add");
+        if (size === 2) c.e.i64(0xffff).op("i64_and");
       });
     },
   };
@@ -89,6 +140,7 @@ const callIndirect: Definition = {
     const target = e.temporary("i64");
     place!.unsigned(size);
     e.set(target);
+    checkTarget(c, target, size);
     pushValue(c, size, () => c.nextRip());
     c.jump(() => e.get(target));
     e.release("i64", target);
@@ -104,6 +156,7 @@ function ret(size: 2 | 4 | 8): Definition {
     emit(c, [extra]) {
       const { e } = c;
       const { value, stack } = popValue(c, size);
+      checkTarget(c, value, size);
       c.register(RSP).store(8, () => {
         e.get(stack);
         if (extra) {
@@ -119,16 +172,16 @@ function ret(size: 2 | 4 | 8): Definition {
 }
 
 /** LOOP, LOOPE, LOOPNE and JrCXZ; `width` is the address size, which picks the counter's width. */
-function counted(name: "loop" | "loope" | "loopne" | "jrcxz", width: 2 | 4 | 8): Definition {
+function counted(name: "loop" | "loope" | "loopne" | "jrcxz", width: 2 | 4 | 8, short: boolean): Definition {
   return {
-    name: `${name}.${width}`,
+    name: `${name}.${width}${short ? ".16" : ""}`,
     shapes: ["b"],
     access: "r",
     emit(c) {
       const { e } = c;
       const rcx = c.register(1);
       if (name === "jrcxz") {
-        c.branch(() => {
+        branch(c, short, () => {
           rcx.unsigned(width);
           e.op("i64_eqz");
         });
@@ -138,7 +191,7 @@ function counted(name: "loop" | "loope" | "loopne" | "jrcxz", width: 2 | 4 | 8):
       rcx.unsigned(width);
       e.i64(1).op("i64_sub").set(count);
       rcx.store(width, () => e.get(count));
-      c.branch(() => {
+      branch(c, short, () => {
         rcx.unsigned(width);
         e.i64(0).op("i64_ne");
         if (name !== "loop") {
@@ -287,6 +340,11 @@ function popf(size: 2 | 4 | 8): Definition {
     emit(c) {
       const { e } = c;
       const { value, stack } = popValue(c, size);
+      // TF and AC make the engine look at each instruction: JavaScript sees to that.
+      e.get(value).i64(TRAP_OR_ALIGNMENT).op("i64_and").i64(0).op("i64_ne").if();
+      c.service();
+      e.end();
+      c.reachable();
       c.flags.load(value);
       c.state.set64(STATE.eflags, () => {
         c.state.get64(STATE.eflags);
@@ -325,6 +383,7 @@ export const controlDefinitions: readonly Definition[] = [
   ...sets,
   ...moves,
   jmp,
+  jmpShort,
   jmpIndirect,
   call(2),
   call(4),
@@ -334,7 +393,7 @@ export const controlDefinitions: readonly Definition[] = [
   ret(4),
   ret(8),
   ...(["loop", "loope", "loopne", "jrcxz"] as const).flatMap((name) =>
-    ([2, 4, 8] as const).map((width) => counted(name, width)),
+    ([2, 4, 8] as const).flatMap((width) => [counted(name, width, false), counted(name, width, true)]),
   ),
   nop,
   ...quiet,

@@ -40,19 +40,20 @@ function extend(name: "movzx" | "movsx" | "movsxd"): Definition {
   };
 }
 
-/** MOV from a segment register: 16 bits to memory, zero-extended to a register. */
-const movFromSegment: Definition = {
-  name: "mov.from.segment",
-  shapes: ["r2g", "r4g", "r8g", "m2g"],
-  hot: ["r4g"],
-  access: "wr",
-  emit(c, [destination, segment], shape) {
-    destination!.store(shape.memory === 0 || shape.sizes[0] === 2 ? 2 : 8, () => {
-      segment!.address();
-      c.e.i32(1).op("i32_shl").mem("i64_load16_u", STATE.selectors);
-    });
-  },
-};
+/** MOV from a segment register: 16 bits to memory and 16-bit registers, zero-extended to wider ones. */
+function movFromSegment(name: string, shapes: readonly string[], size: 2 | 8): Definition {
+  return {
+    name,
+    shapes,
+    access: "wr",
+    emit(c, [destination, segment]) {
+      destination!.store(size, () => {
+        segment!.address();
+        c.e.i32(1).op("i32_shl").mem("i64_load16_u", STATE.selectors);
+      });
+    },
+  };
+}
 
 const lea: Definition = {
   name: "lea",
@@ -351,13 +352,18 @@ const movbe: Definition = {
 
 const xlat: Definition = {
   name: "xlatb",
-  shapes: ["m1", ""],
-  access: "r",
+  shapes: ["m1"],
+  // The operand is [rBX]; what is read lies AL bytes further.
+  access: "",
   emit(c) {
     const { e } = c;
     const address = e.temporary("i64");
     c.register(3).unsigned(8);
     c.register(0).unsigned(1);
+    e.op("i64_add");
+    c.addressMask();
+    e.op("i64_and");
+    c.segmentBase();
     e.op("i64_add");
     c.wrap();
     e.set(address);
@@ -374,7 +380,8 @@ export const moveDefinitions: readonly Definition[] = [
   extend("movzx"),
   extend("movsx"),
   extend("movsxd"),
-  movFromSegment,
+  movFromSegment("mov.from.segment", ["r2g", "m2g"], 2),
+  movFromSegment("mov.from.segment.wide", ["r2g"], 8),
   lea,
   xchg,
   xadd,

@@ -3,7 +3,7 @@ import type { Definition } from "../definition.ts";
 import { defineHelper, type Helper } from "../helpers.ts";
 import type { Lowering, Place } from "../lowering.ts";
 import { IOTA } from "./simd-integer.ts";
-import { pushImmediate, simd } from "./simd-operands.ts";
+import { pushChosenLane, pushImmediate, simd } from "./simd-operands.ts";
 
 const POLYNOMIAL = 0x11b;
 
@@ -132,9 +132,7 @@ const carryless = defineHelper("simd.carryless", { parameters: ["i64", "i64"], r
 const pclmulqdq = simd("pclmulqdq", ["xxi", "xm16i"], "br", (c, [d, s]) =>
   d!.storeVector(() => {
     [d!, s!].forEach((place, index) => {
-      place.address();
-      pushImmediate(c, index * 4, 1);
-      c.e.i32(3).op("i32_shl").op("i32_add").mem("i64_load");
+      pushChosenLane(c, place, "i64", { shift: index * 4, count: 2 });
     });
     c.call(carryless);
   }),

@@ -18,8 +18,6 @@ import {
 } from "./simd-float-inline.ts";
 import { pushHalf, pushImmediate, simd, storeLane, storeMmx } from "./simd-operands.ts";
 
-const storeOf = (type: FloatType) => (type === "f32" ? "f32_store" : "f64_store");
-
 /** CVTSI2SS and CVTSI2SD. */
 function scalarFromInteger(type: FloatType, size: 4 | 8): Definition {
   const name = type === "f32" ? "cvtsi2ss" : "cvtsi2sd";
@@ -118,8 +116,8 @@ function packedToInteger(name: string, type: FloatType, truncate: boolean): Defi
 
 /** Pushes 32-bit integer `lane` of `place`, sign-extended to 64 bits. */
 function pushInteger32(c: Lowering, place: Place, lane: number): void {
-  place.address();
-  c.e.mem("i64_load32_s", lane * 4);
+  place.lane("i32", lane);
+  c.e.op("i64_extend_i32_s");
 }
 
 const fromIntegers: readonly Definition[] = [
@@ -169,11 +167,11 @@ const fromIntegers: readonly Definition[] = [
               pushInteger32(c, s!, lane);
               c.call(fromIntegerChecks.f32);
             }),
-          () => {
-            d!.address();
-            pushHalf(c.e, s!);
-            c.e.simd("f32x4_convert_i32x4_s").lane("i64x2_extract_lane", 0).mem("i64_store");
-          },
+          () =>
+            storeLane(c.e, d!, "i64", 0, () => {
+              pushHalf(c.e, s!);
+              c.e.simd("f32x4_convert_i32x4_s").lane("i64x2_extract_lane", 0);
+            }),
         ),
       { mmx: shape === "xq" },
     ),
@@ -284,8 +282,7 @@ function roundTo(kind: Kind): Definition {
         }),
       () =>
         results.forEach((result, lane) => {
-          d!.address();
-          e.get(result).mem(storeOf(type), lane * (type === "f32" ? 4 : 8));
+          storeLane(e, d!, type, lane, () => e.get(result));
         }),
     );
     e.release(type, ...results);

@@ -18,10 +18,8 @@ export const shapesOf = (kind: Kind, suffix: string = ""): string[] => [`xx${suf
 const vectorType = (kind: Kind) => (typeOf(kind) === "f32" ? "f32x4" : "f64x2");
 
 /** Pushes float number `index` of a vector or memory operand. */
-export function pushFloat(c: Lowering, place: Place, type: FloatType, index: number = 0): void {
-  place.address();
-  if (type === "f32") c.e.mem("f32_load", index * 4);
-  else c.e.mem("f64_load", index * 8);
+export function pushFloat(_c: Lowering, place: Place, type: FloatType, index: number = 0): void {
+  place.lane(type, index);
 }
 
 /** Lets JavaScript execute the instruction if the i32 that `pushSlow` leaves is not 0. */
@@ -149,8 +147,7 @@ function comparison(kind: Kind): Definition {
         d!.vector();
         e.set(a);
         if (isScalar(kind)) {
-          s!.address();
-          e.simdMem(type === "f32" ? "v128_load32_zero" : "v128_load64_zero");
+          s!.low(type === "f32" ? 4 : 8);
         } else s!.vector();
         e.set(b);
         pushImmediate(c, 0, 7);

@@ -3,6 +3,7 @@ import type { Definition } from "../definition.ts";
 import {
   mmxBinary,
   type Operation,
+  pushChosenLane,
   pushHalf,
   pushImmediate,
   pushZero,
@@ -275,9 +276,8 @@ const slidingDifferences = simd("mpsadbw", ["xxi", "xm16i"], "br", (c, [d, s]) =
   e.v128(IOTA);
   pushImmediate(c, 0, 4);
   e.simd("i8x16_splat").simd("i8x16_add").simd("i8x16_swizzle").set(window);
-  s!.address();
-  pushImmediate(c, 0, 3);
-  e.i32(2).op("i32_shl").op("i32_add").simdMem("v128_load32_splat").set(block);
+  pushChosenLane(c, s!, "i32", { shift: 0, count: 4 });
+  e.simd("i32x4_splat").set(block);
   d!.storeVector(() => {
     for (let j = 0; j < 4; j++) {
       const pushBoth = () => {

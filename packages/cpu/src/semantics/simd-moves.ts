@@ -85,9 +85,8 @@ function betweenHalves(name: string, from: 0 | 8, to: 0 | 8): Definition {
 function scalar(name: string, size: 4 | 8): Definition[] {
   return [
     simd(name, ["xx"], "br", (c, [d, s]) =>
-      storeLane(c.e, d!, size === 4 ? "i32" : "i64", 0, () => {
-        s!.address();
-        c.e.mem(size === 4 ? "i32_load" : "i64_load");
+      storeLane(c.e, d!, size === 4 ? "f32" : "f64", 0, () => {
+        s!.lane(size === 4 ? "f32" : "f64", 0);
       }),
     ),
     simd(

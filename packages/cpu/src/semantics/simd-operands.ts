@@ -120,21 +120,18 @@ const REPLACE_LANE = {
 } as const;
 
 /** Pushes the 64 bits of a vector or memory operand, zero-extended to 128. */
-export function pushHalf(e: CodeEmitter, place: Place): void {
-  place.address();
-  e.simdMem("v128_load64_zero");
+export function pushHalf(_e: CodeEmitter, place: Place): void {
+  place.low(8);
 }
 
 /** Pushes the 32 bits of a vector or memory operand, zero-extended to 128. */
-export function pushQuarter(e: CodeEmitter, place: Place): void {
-  place.address();
-  e.simdMem("v128_load32_zero");
+export function pushQuarter(_e: CodeEmitter, place: Place): void {
+  place.low(4);
 }
 
-/** Pushes the 64 bits at byte `offset` of a vector or memory operand as i64. */
-export function pushInteger(e: CodeEmitter, place: Place, offset: number = 0): void {
-  place.address();
-  e.mem("i64_load", offset);
+/** Pushes the 64 bits at byte `offset` (0 or 8) of a vector or memory operand as i64. */
+export function pushInteger(_e: CodeEmitter, place: Place, offset: 0 | 8 = 0): void {
+  place.lane("i64", offset / 8);
 }
 
 /** Pushes a zero vector. */
@@ -148,6 +145,32 @@ export function pushImmediate(c: Lowering, shift: number = 0, mask: number = 0xf
   c.e.op("i32_wrap_i64");
   if (shift > 0) c.e.i32(shift).op("i32_shr_u");
   c.e.i32(mask).op("i32_and");
+}
+
+const LOG = { u8: 0, u16: 1, i32: 2, i64: 3 } as const;
+const LOAD = { u8: "i32_load8_u", u16: "i32_load16_u", i32: "i32_load", i64: "i64_load" } as const;
+
+/**
+ * Pushes a lane that bits of the immediate choose, from bit `shift` on: among `count` lanes, the first of which is `first`.
+ */
+export function pushChosenLane(
+  c: Lowering,
+  place: Place,
+  type: keyof typeof LOG,
+  choice: { readonly shift: number; readonly count: number; readonly first?: number },
+): void {
+  const { shift, count, first = 0 } = choice;
+  if (c.known !== undefined) {
+    place.lane(type, first + ((c.known >> shift) & (count - 1)));
+    return;
+  }
+  place.address();
+  pushImmediate(c, shift, count - 1);
+  c.e
+    .i32(LOG[type])
+    .op("i32_shl")
+    .op("i32_add")
+    .mem(LOAD[type], first << LOG[type]);
 }
 
 /** An operation that is one instruction of WebAssembly. */

@@ -4,6 +4,7 @@ import type { Lowering, Place } from "../lowering.ts";
 import { IOTA, PAIR } from "./simd-integer.ts";
 import {
   mmxBinary,
+  pushChosenLane,
   pushHalf,
   pushImmediate,
   pushInteger,
@@ -66,14 +67,15 @@ const duplicates: readonly Definition[] = [
   ),
 ];
 
-/** Pushes the address of lane `(immediate >> shift) & mask` of `place`, lanes `1 << log` bytes wide. */
-function pushLaneAddress(c: Lowering, place: Place, shift: number, mask: number, log: number): void {
-  place.address();
-  pushImmediate(c, shift, mask);
-  c.e.i32(log).op("i32_shl").op("i32_add");
+/** Numbers of the bytes of four lanes, `width` bytes wide, that two bits each of `order` choose from the first 16 bytes. */
+function ordered(order: number, width: 2 | 4, first: number = 0): number[] {
+  return Array.from({ length: 4 * width }, (_, i) => {
+    const lane = Math.floor(i / width);
+    return (first + ((order >> (2 * lane)) & 3)) * width + (i % width);
+  });
 }
 
-/** Lanes chosen by the immediate. They are read one by one: where it is a constant, so are the addresses. */
+/** Lanes chosen by the immediate: one shuffle where it is known, else they are read one by one. */
 const chosen: readonly Definition[] = [
   simd(
     "pshufd",
@@ -81,9 +83,14 @@ const chosen: readonly Definition[] = [
     "wr",
     (c, [d, s]) =>
       d!.storeVector(() => {
+        if (c.known !== undefined) {
+          s!.vector();
+          s!.vector();
+          c.e.shuffle(ordered(c.known, 4));
+          return;
+        }
         for (let i = 0; i < 4; i++) {
-          pushLaneAddress(c, s!, 2 * i, 3, 2);
-          c.e.mem("i32_load");
+          pushChosenLane(c, s!, "i32", { shift: 2 * i, count: 4 });
           if (i === 0) c.e.simd("i32x4_splat");
           else c.e.lane("i32x4_replace_lane", i);
         }
@@ -92,9 +99,14 @@ const chosen: readonly Definition[] = [
   ),
   simd("shufps", ["xxi", "xm16i"], "br", (c, [d, s]) =>
     d!.storeVector(() => {
+      if (c.known !== undefined) {
+        d!.vector();
+        s!.vector();
+        c.e.shuffle(ordered(c.known, 4).map((byte, i) => (i < 8 ? byte : byte + 16)));
+        return;
+      }
       for (let i = 0; i < 4; i++) {
-        pushLaneAddress(c, i < 2 ? d! : s!, 2 * i, 3, 2);
-        c.e.mem("i32_load");
+        pushChosenLane(c, i < 2 ? d! : s!, "i32", { shift: 2 * i, count: 4 });
         if (i === 0) c.e.simd("i32x4_splat");
         else c.e.lane("i32x4_replace_lane", i);
       }
@@ -102,10 +114,17 @@ const chosen: readonly Definition[] = [
   ),
   simd("shufpd", ["xxi", "xm16i"], "br", (c, [d, s]) =>
     d!.storeVector(() => {
-      pushLaneAddress(c, d!, 0, 1, 3);
-      c.e.mem("i64_load").simd("i64x2_splat");
-      pushLaneAddress(c, s!, 1, 1, 3);
-      c.e.mem("i64_load").lane("i64x2_replace_lane", 1);
+      if (c.known !== undefined) {
+        const { known } = c;
+        d!.vector();
+        s!.vector();
+        c.e.shuffle(IOTA.map((i) => (i < 8 ? (known & 1) * 8 + i : 16 + ((known >> 1) & 1) * 8 + (i & 7))));
+        return;
+      }
+      pushChosenLane(c, d!, "i64", { shift: 0, count: 2 });
+      c.e.simd("i64x2_splat");
+      pushChosenLane(c, s!, "i64", { shift: 1, count: 2 });
+      c.e.lane("i64x2_replace_lane", 1);
     }),
   ),
   ...(
@@ -117,9 +136,15 @@ const chosen: readonly Definition[] = [
     simd(name, ["xxi", "xm16i"], "wr", (c, [d, s]) =>
       d!.storeVector(() => {
         s!.vector();
+        if (c.known !== undefined) {
+          s!.vector();
+          const half = ordered(c.known, 2, first);
+          c.e.shuffle(first === 0 ? [...half, ...IOTA.slice(8)] : [...IOTA.slice(0, 8), ...half]);
+          return;
+        }
         for (let i = 0; i < 4; i++) {
-          pushLaneAddress(c, s!, 2 * i, 3, 1);
-          c.e.mem("i32_load16_u", first * 2).lane("i16x8_replace_lane", first + i);
+          pushChosenLane(c, s!, "u16", { shift: 2 * i, count: 4, first });
+          c.e.lane("i16x8_replace_lane", first + i);
         }
       }),
     ),
@@ -132,8 +157,8 @@ const chosen: readonly Definition[] = [
       storeMmx(c.e, d!, () => {
         pushZero(c.e);
         for (let i = 0; i < 4; i++) {
-          pushLaneAddress(c, s!, 2 * i, 3, 1);
-          c.e.mem("i32_load16_u").lane("i16x8_replace_lane", i);
+          pushChosenLane(c, s!, "u16", { shift: 2 * i, count: 4 });
+          c.e.lane("i16x8_replace_lane", i);
         }
       }),
     { mmx: true },
@@ -259,22 +284,46 @@ const shifts: readonly Definition[] = (
   ...(bits === 64 ? [] : shift(`psra${suffix}`, lanes, bits, "shr_s")),
 ]);
 
+/** Stores the i64 that `push` leaves, `size` bytes of it, in the lane that the immediate chooses. */
+function storeChosenLane(c: Lowering, place: Place, size: 1 | 2 | 4 | 8, lanes: number, push: () => void): void {
+  const { e } = c;
+  if (c.known !== undefined && lanes * size === 16) {
+    const lane = c.known & (lanes - 1);
+    place.storeVector(() => {
+      place.vector();
+      push();
+      if (size < 8) e.op("i32_wrap_i64");
+      e.lane(REPLACE[size], lane);
+    });
+    return;
+  }
+  place.address();
+  pushImmediate(c, 0, lanes - 1);
+  e.i32(Math.log2(size)).op("i32_shl").op("i32_add");
+  push();
+  e.mem(NARROW_STORE[size]);
+}
+const REPLACE = {
+  1: "i8x16_replace_lane",
+  2: "i16x8_replace_lane",
+  4: "i32x4_replace_lane",
+  8: "i64x2_replace_lane",
+} as const;
+const NARROW_STORE = { 1: "i64_store8", 2: "i64_store16", 4: "i64_store32", 8: "i64_store" } as const;
+const LANE = { 1: "u8", 2: "u16", 4: "i32", 8: "i64" } as const;
+
 /** Lane moves between vector registers and general registers or memory. */
 const single: readonly Definition[] = [
   ...(["pinsrw", "pinsrb"] as const).map((name) => {
     const size = name === "pinsrw" ? 2 : 1;
-    return simd(name, [`xr4i`, `xr${size}i`, `xm${size}i`], "br", (c, [d, s]) => {
-      pushLaneAddress(c, d!, 0, 16 / size - 1, size - 1);
-      s!.unsigned(size);
-      c.e.mem(size === 2 ? "i64_store16" : "i64_store8");
-    });
+    return simd(name, [`xr4i`, `xr${size}i`, `xm${size}i`], "br", (c, [d, s]) =>
+      storeChosenLane(c, d!, size, 16 / size, () => s!.unsigned(size)),
+    );
   }),
   ...([4, 8] as const).map((size) =>
-    simd("pinsrd", [`xr${size}i`, `xm${size}i`], "br", (c, [d, s]) => {
-      pushLaneAddress(c, d!, 0, 16 / size - 1, size === 4 ? 2 : 3);
-      s!.unsigned(size);
-      c.e.mem(size === 4 ? "i64_store32" : "i64_store");
-    }),
+    simd("pinsrd", [`xr${size}i`, `xm${size}i`], "br", (c, [d, s]) =>
+      storeChosenLane(c, d!, size, 16 / size, () => s!.unsigned(size)),
+    ),
   ),
   simd(
     "pinsrw",
@@ -284,8 +333,7 @@ const single: readonly Definition[] = [
       const word = c.e.temporary("i64");
       s!.unsigned(2);
       c.e.set(word);
-      pushLaneAddress(c, d!, 0, 3, 1);
-      c.e.get(word).mem("i64_store16");
+      storeChosenLane(c, d!, 2, 4, () => c.e.get(word));
       storeMmxInteger(c.e, d!, () => pushInteger(c.e, d!));
       c.e.release("i64", word);
     },
@@ -293,11 +341,9 @@ const single: readonly Definition[] = [
   ),
   ...([1, 2, 4, 8] as const).flatMap((size) => {
     const name = size === 1 ? "pextrb" : size === 2 ? "pextrw" : "pextrd";
-    const log = Math.log2(size);
-    const load = ({ 1: "i64_load8_u", 2: "i64_load16_u", 4: "i64_load32_u", 8: "i64_load" } as const)[size];
     const value = (c: Lowering, s: Place) => {
-      pushLaneAddress(c, s, 0, 16 / size - 1, log);
-      c.e.mem(load);
+      pushChosenLane(c, s, LANE[size], { shift: 0, count: 16 / size });
+      if (size < 8) c.e.op("i64_extend_i32_u");
     };
     const registers = size < 4 ? ["r4xi", "r8xi", `r${size}xi`] : [`r${size}xi`];
     return [
@@ -311,15 +357,15 @@ const single: readonly Definition[] = [
     "wr",
     (c, [d, s]) =>
       d!.store(8, () => {
-        pushLaneAddress(c, s!, 0, 3, 1);
-        c.e.mem("i64_load16_u");
+        pushChosenLane(c, s!, "u16", { shift: 0, count: 4 });
+        c.e.op("i64_extend_i32_u");
       }),
     { mmx: true },
   ),
   simd("extractps", ["r4xi", "r8xi", "m4xi"], "wr", (c, [d, s], { memory }) =>
     d!.store(memory === 0 ? 4 : 8, () => {
-      pushLaneAddress(c, s!, 0, 3, 2);
-      c.e.mem("i64_load32_u");
+      pushChosenLane(c, s!, "i32", { shift: 0, count: 4 });
+      c.e.op("i64_extend_i32_u");
     }),
   ),
 ];
@@ -338,13 +384,8 @@ function pushLaneMask(c: Lowering, lanes: "i16x8" | "i32x4" | "i64x2", width: nu
 
 const insertps = simd("insertps", ["xxi", "xm4i"], "br", (c, [d, s], { memory }) =>
   d!.storeVector(() => {
-    if (memory < 0) {
-      pushLaneAddress(c, s!, 6, 3, 2);
-      c.e.mem("i32_load");
-    } else {
-      s!.address();
-      c.e.mem("i32_load");
-    }
+    if (memory < 0) pushChosenLane(c, s!, "i32", { shift: 6, count: 4 });
+    else s!.lane("i32", 0);
     c.e.simd("i32x4_splat");
     d!.vector();
     pushImmediate(c, 4, 3);
@@ -411,9 +452,10 @@ function extension(letter: "s" | "z", from: "b" | "w" | "d", to: "w" | "d" | "q"
     .filter((width) => width >= widths[from] && width < widths[to])
     .map((width) => step(width, letter === "s"));
   const size = (16 * widths[from]) / widths[to];
-  return simd(`pmov${letter}x${from}${to}`, ["xx", `xm${size}`], "wr", (c, [d, s]) =>
+  return simd(`pmov${letter}x${from}${to}`, ["xx", `xm${size}`], "wr", (c, [d, s], { memory }) =>
     d!.storeVector(() => {
-      pushLow(c.e, s!, size);
+      if (memory < 0) s!.vector();
+      else pushLow(c.e, s!, size);
       for (const name of steps) c.e.simd(name);
     }),
   );

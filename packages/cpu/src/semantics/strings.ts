@@ -258,8 +258,9 @@ function oneCompare(c: Lowering, size: Size): void {
   const { e } = c;
   const source = stringAddress(c, RSI);
   const destination = stringAddress(c, RDI);
-  const from = c.translate(source, size, ACCESS.READ);
+  // Processors read ES:rDI first: it is the one that faults when both would.
   const to = c.translate(destination, size, SECOND_READ);
+  const from = c.translate(source, size, ACCESS.READ);
   const [left, right] = [e.temporary("i64"), e.temporary("i64")];
   e.get(from).mem(LOAD[size]);
   signExtend(e, size);

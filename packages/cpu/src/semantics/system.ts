@@ -3,6 +3,8 @@ import { type Size, STATE } from "../lowering.ts";
 
 const UNDEFINED = 6;
 const GENERAL_PROTECTION = 13;
+const RAX = 0;
+const RDX = 2;
 function raising(vector: number, names: readonly string[]): Definition[] {
   return names.map((name) => ({
     name,
@@ -33,7 +35,6 @@ const PRIVILEGED = [
   "swapgs",
   "sysret",
   "sysexit",
-  "rsm",
   "in",
   "out",
   "ins",
@@ -48,15 +49,26 @@ const PRIVILEGED = [
 ];
 
 /** These don't exist for this processor at CPL 3. */
-const ABSENT = ["ud0", "ud1", "ud2", "vmcall", "vmmcall", "monitor", "mwait", "getsec", "clac", "stac", "invalid"];
+const ABSENT = [
+  "rsm",
+  "ud0",
+  "ud1",
+  "ud2",
+  "vmcall",
+  "vmmcall",
+  "monitor",
+  "mwait",
+  "getsec",
+  "clac",
+  "stac",
+  "invalid",
+];
 
 /** Executed by the functions of the same names in services. */
 const SERVICES = [
   "cpuid",
-  "rdtsc",
   "rdtscp",
   "rdpid",
-  "syscall",
   "sysenter",
   "int",
   "int3",
@@ -113,6 +125,36 @@ const services: Definition[] = SERVICES.map((name) => ({
   emit: (c) => c.service(),
 }));
 
+const syscall: Definition = {
+  name: "syscall",
+  shapes: ["*"],
+  access: "",
+  emit(c) {
+    c.tryGate();
+    c.service();
+  },
+};
+
+/** As often as guests ask for the time, it is worth a way that doesn't leave the interpreter. */
+const rdtsc: Definition = {
+  name: "rdtsc",
+  shapes: ["*"],
+  access: "",
+  emit(c) {
+    if (!c.whole) {
+      c.service();
+      return;
+    }
+    const { e } = c;
+    const time = e.temporary("i64");
+    c.timestamp();
+    e.set(time);
+    c.register(RAX).store(8, () => e.get(time).i64Halves(-1, 0).op("i64_and"));
+    c.register(RDX).store(8, () => e.get(time).i64(32).op("i64_shr_u"));
+    e.release("i64", time);
+  },
+};
+
 function baseRegister(name: "rdfsbase" | "rdgsbase" | "wrfsbase" | "wrgsbase"): Definition {
   const address = STATE.segmentBase + (name.includes("fs") ? 4 : 5) * 8;
   const reads = name.startsWith("rd");
@@ -152,6 +194,8 @@ export const systemDefinitions: readonly Definition[] = [
   ...raising(GENERAL_PROTECTION, PRIVILEGED),
   ...raising(UNDEFINED, ABSENT),
   ...services,
+  syscall,
+  rdtsc,
   baseRegister("rdfsbase"),
   baseRegister("rdgsbase"),
   baseRegister("wrfsbase"),
@@ -160,4 +204,4 @@ export const systemDefinitions: readonly Definition[] = [
 ];
 
 /** Names whose definitions end in JavaScript. */
-export const SERVICE_NAMES: readonly string[] = SERVICES;
+export const SERVICE_NAMES: readonly string[] = [...SERVICES, "syscall"];

@@ -1,7 +1,7 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
 import type { Helper, HelperFunctions } from "../helpers.ts";
 import { ENGINE, REASON, RECORD, STATE, STATUS, TLB } from "../layout.ts";
-import { Flags, type Lowering, type Place, type Size, StateAccess, zeroExtend } from "../lowering.ts";
+import { Flags, type Lane, type Lowering, type Place, type Size, StateAccess, zeroExtend } from "../lowering.ts";
 import { emitTlbProbe } from "../tlb-probe.ts";
 
 /** Labels and locals of the interpreter's main loop that its handlers use. */
@@ -21,10 +21,23 @@ export interface LoopFrame {
 export interface ColdFunctions {
   /** (address i64, size i32, access i32) → machine address, 0 when `ENGINE.reason` says why not. */
   readonly translate: number;
+  /** (next RIP i64) → whether control went through the gate. */
+  readonly gate: number;
+  /** () → the time-stamp counter, i64. */
+  readonly timestamp: number;
 }
 
 const SIGNED_LOAD = { 1: "i64_load8_s", 2: "i64_load16_s", 4: "i64_load32_s", 8: "i64_load" } as const;
 const UNSIGNED_LOAD = { 1: "i64_load8_u", 2: "i64_load16_u", 4: "i64_load32_u", 8: "i64_load" } as const;
+const LANE_LOAD = {
+  u8: "i32_load8_u",
+  u16: "i32_load16_u",
+  i32: "i32_load",
+  i64: "i64_load",
+  f32: "f32_load",
+  f64: "f64_load",
+} as const;
+const LANE_BYTES = { u8: 1, u16: 2, i32: 4, i64: 8, f32: 4, f64: 8 } as const;
 const STORE = { 1: "i64_store8", 2: "i64_store16", 4: "i64_store32", 8: "i64_store" } as const;
 
 /** Bytes in linear memory whose address `pushAddress` pushes. */
@@ -62,6 +75,14 @@ export class BytesPlace implements Place {
     push();
     this.e.simdMem("v128_store");
   }
+  lane(type: Lane, index: number): void {
+    this.pushAddress();
+    this.e.mem(LANE_LOAD[type], index * LANE_BYTES[type]);
+  }
+  low(bytes: 4 | 8): void {
+    this.pushAddress();
+    this.e.simdMem(bytes === 4 ? "v128_load32_zero" : "v128_load64_zero");
+  }
   address(): void {
     this.pushAddress();
   }
@@ -89,6 +110,8 @@ abstract class RecordLowering implements Lowering {
   abstract faultIf(vector: number, error: number): void;
   abstract jump(push: () => void): void;
   abstract branch(condition: (() => void) | undefined): void;
+  abstract tryGate(): void;
+  abstract timestamp(): void;
   abstract service(): void;
   abstract next(): void;
   abstract raise(vector: number, error: number): void;
@@ -109,6 +132,8 @@ abstract class RecordLowering implements Lowering {
     this.usesHelpers = true;
     this.e.call(this.helpers.indexOf(helper));
   }
+
+  readonly known: undefined = undefined;
 
   /** The register or immediate operand in slot 0, 1 or 2 of the record. */
   slot(index: number): Place {
@@ -277,6 +302,12 @@ export class HotLowering extends RecordLowering {
     e.release("i32", target);
   }
 
+  timestamp(): void {
+    throw new Error("BUG: only whole code reads the time");
+  }
+
+  tryGate(): void {}
+
   service(): void {
     this.e.br(this.frame.cold);
     this.ended = true;
@@ -365,6 +396,16 @@ export class ColdLowering extends RecordLowering {
       this.next();
     }
     this.ended = true;
+  }
+
+  timestamp(): void {
+    this.e.call(this.functions.timestamp);
+  }
+
+  tryGate(): void {
+    this.nextRip();
+    this.e.call(this.functions.gate).if();
+    this.e.i32(STATUS.JUMP).return().end();
   }
 
   service(): void {

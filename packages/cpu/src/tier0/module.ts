@@ -4,6 +4,7 @@ import { HelperFunctions } from "../helpers.ts";
 import { ACCESS, CODE_TABLE_BYTES, ENGINE, REASON, RECORD, STATE, STATUS, TLB } from "../layout.ts";
 import { Flags, type Place, StateAccess } from "../lowering.ts";
 import { round } from "../semantics/x87-round.ts";
+import { emitGate } from "./gate.ts";
 import type { Handler, HandlerTable } from "./handlers.ts";
 import { ColdLowering, HotLowering, type LoopFrame } from "./lowering.ts";
 import { emitTranslate, emitWalker } from "./walker.ts";
@@ -33,6 +34,7 @@ export interface Tier0Exports {
 export function buildTier0(table: HandlerTable, memoryPages: number): Uint8Array {
   const module = new ModuleBuilder();
   module.importMemory({ module: "e", name: "m", minimum: memoryPages, maximum: memoryPages });
+  const timestamp = module.importFunction("e", "t", { parameters: [], results: ["i64"] });
   const recordToStatus = { parameters: ["i32"], results: ["i32"] } as const;
   const run = module.declare(recordToStatus, "run");
   const cold = module.declare(recordToStatus, "cold");
@@ -41,13 +43,14 @@ export function buildTier0(table: HandlerTable, memoryPages: number): Uint8Array
   const operandAddress = module.declare({ parameters: ["i32"], results: ["i64"] }, "operandAddress");
   const readFlags = module.declare({ parameters: [], results: ["i64"] }, "readFlags");
   const loadFlags = module.declare({ parameters: ["i64"], results: [] }, "loadFlags");
+  const gate = module.declare({ parameters: ["i64"], results: ["i32"] });
   const functions = table.handlers.map(() => module.declare(recordToStatus));
   module.setTable({ functions, minimum: functions.length, exportName: "table" });
 
   const helpers = new HelperFunctions(module);
   const e = new CodeEmitter(1 << 17);
   e.begin(["i32"]);
-  emitMainLoop(e, table, helpers, cold, module.type({ parameters: [], results: ["i32"] }));
+  emitMainLoop(e, table, helpers, cold, module.type(recordToStatus));
   module.define(run, e);
 
   e.begin(["i32"]);
@@ -62,8 +65,12 @@ export function buildTier0(table: HandlerTable, memoryPages: number): Uint8Array
   emitTranslate(e, translate, walk);
   module.define(translate, e);
 
+  e.begin(["i64"]);
+  emitGate(e, translate);
+  module.define(gate, e);
+
   e.begin(["i32"]);
-  new ColdLowering(e, helpers, { translate }).effectiveAddress(true);
+  new ColdLowering(e, helpers, { translate, gate, timestamp }).effectiveAddress(true);
   module.define(operandAddress, e);
 
   e.begin([]);
@@ -76,7 +83,7 @@ export function buildTier0(table: HandlerTable, memoryPages: number): Uint8Array
 
   table.handlers.forEach((handler, index) => {
     e.begin(["i32"]);
-    const c = new ColdLowering(e, helpers, { translate });
+    const c = new ColdLowering(e, helpers, { translate, gate, timestamp });
     const leaves = emitCold(c, handler);
     module.define(functions[index]!, e);
     if (handler.definition.translated && !leaves) table.translated.add(handler);
@@ -207,13 +214,14 @@ function emitMainLoop(
   e.end();
   // region: the code from here on was translated. It counts for itself.
   state.set32(ENGINE.budget, () => e.get(budget).i32(1).op("i32_add"));
-  e.get(why)
-    .i32(table.handlers.length - table.hotCount)
-    .op("i32_add")
-    .callIndirect(regionType)
-    .set(why);
+  e.get(why).i32(255).op("i32_and").get(why).i32(8).op("i32_shr_u").callIndirect(regionType).set(why);
   state.get32(ENGINE.budget);
   e.set(budget);
+  e.get(why).i32(1).op("i32_and").if();
+  // The record after an odd address is the next to execute.
+  e.get(why).i32(1).op("i32_xor").set(record);
+  e.get(budget).i32(0).op("i32_le_s").brIf(budgetExit);
+  e.br(top).end();
   e.get(why).op("i32_eqz").if();
   state.get64(ENGINE.nextRip);
   e.set(nextRip).br(jump).end();
@@ -223,6 +231,9 @@ function emitMainLoop(
   e.get(record).call(coldDispatch).tee(why).op("i32_eqz").if();
   e.get(record).i32(RECORD.size).op("i32_add").set(record).br(top).end();
   e.get(why).i32(STATUS.JUMP).op("i32_eq").if();
+  // The gate leads to another address space.
+  state.get32(ENGINE.tlb);
+  e.set(tlb);
   state.get64(ENGINE.nextRip);
   e.set(nextRip).br(jump).end();
   state.get32(ENGINE.reason);

@@ -59,18 +59,21 @@ export function semanticName(instruction: Instruction): string {
   const row = OPCODES[instruction.row];
   if (row === undefined) return "invalid";
   const name = row.name;
-  if (row.conditional) return `${name}.${instruction.condition}`;
+  // Relative branches with 16-bit operand size cut their target.
+  const short = instruction.kinds[0] === OPERAND.RELATIVE && instruction.operandSize === 2 ? ".16" : "";
+  if (row.conditional) return `${name}.${instruction.condition}${short}`;
   if (REPEATABLE.has(name)) {
     if (instruction.prefixes & PREFIX.REP) return `rep.${name}`;
     if (instruction.prefixes & PREFIX.REPNE) return `repne.${name}`;
     return name;
   }
   if (SIZED_BY_OPERAND.has(name)) return `${name}.${instruction.operandSize}`;
-  if (SIZED_BY_ADDRESS.has(name)) return `${name.endsWith("cxz") ? "jrcxz" : name}.${instruction.addressSize}`;
+  if (SIZED_BY_ADDRESS.has(name)) return `${name.endsWith("cxz") ? "jrcxz" : name}.${instruction.addressSize}${short}`;
   const memory = instruction.kinds[0] === OPERAND.MEMORY;
   if (instruction.kinds[0] === OPERAND.FAR || row.operands[0] === "Mp") return `${name}.far`;
-  if (name === "call" && instruction.kinds[0] === OPERAND.RELATIVE && instruction.mode !== 64)
+  if (name === "call" && instruction.kinds[0] === OPERAND.RELATIVE && instruction.operandSize !== 8)
     return `call.${instruction.operandSize}`;
+  if (name === "jmp" && short !== "") return "jmp.16";
   if (name === "push" && instruction.kinds[0] === OPERAND.IMMEDIATE) return `push.immediate.${instruction.operandSize}`;
   if (name === "pop" && memory) return `pop.memory.${instruction.sizes[0]}`;
   if (BIT_TESTS.has(name) && memory && instruction.kinds[1] === OPERAND.REGISTER) return `${name}.string`;
@@ -80,7 +83,7 @@ export function semanticName(instruction: Instruction): string {
     name === "mov" &&
     !(instruction.kinds[0] === OPERAND.REGISTER && instruction.classes[0] === REGISTER_CLASS.SEGMENT)
   )
-    return "mov.from.segment";
+    return memory || instruction.classes[0] === REGISTER_CLASS.GPR16 ? "mov.from.segment" : "mov.from.segment.wide";
   if (segment && (name === "mov" || name === "push" || name === "pop")) return `${name}.segment`;
   if (name === "mov" && (hasClass(instruction, REGISTER_CLASS.CONTROL) || hasClass(instruction, REGISTER_CLASS.DEBUG)))
     return "mov.control";

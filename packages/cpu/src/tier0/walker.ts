@@ -1,10 +1,23 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
-import { ACCESS, ENGINE, FRAME, REASON, TLB, WALK } from "../layout.ts";
+import { ACCESS, ACCESS_LOG_ENTRIES, ENGINE, FRAME, REASON, STATE, TLB, WALK, WATCH } from "../layout.ts";
 import { StateAccess } from "../lowering.ts";
 
 const PTE = { present: 1, writable: 2, user: 4, accessed: 0x20, dirty: 0x40, pageSize: 0x80 } as const;
 const PAGE_FAULT = 14;
 const GENERAL_PROTECTION = 13;
+const ALIGNMENT_CHECK = 17;
+/** Sizes of operands whose address must have these bits clear: x87 extended and far pointers too, vectors not. */
+const ALIGNMENT: readonly (readonly [size: number, mask: number])[] = [
+  [2, 1],
+  [4, 3],
+  [6, 3],
+  [8, 7],
+  [10, 7],
+  [14, 1],
+  [28, 3],
+  [94, 1],
+  [108, 3],
+];
 
 /**
  * Emits the page walker: (address i64, access i32) → {@link WALK}. SDM 3A 4.5: four levels at CPL 3, accessed and dirty
@@ -208,11 +221,19 @@ export function emitTranslate(e: CodeEmitter, self: number, walker: number): voi
   const result = e.local("i32");
   const isWrite = () => e.get(access).i32(ACCESS.WRITE).op("i32_eq");
 
+  state.get32(ENGINE.watch);
+  e.if();
+  emitWatch(e, state, { address, size, access });
+  e.end();
+
   e.get(address).i64(-4096).op("i64_and");
   e.get(address).get(size).op("i64_extend_i32_u").op("i64_add").i64(1).op("i64_sub").i64(-4096).op("i64_and");
   e.op("i64_eq").if();
   state.get64(ENGINE.overlayPage);
-  e.get(address).i64(-4096).op("i64_and").op("i64_eq").if();
+  e.get(address).i64(-4096).op("i64_and").op("i64_eq");
+  state.get32(ENGINE.overlayReadOnly);
+  isWrite();
+  e.op("i32_and").op("i32_eqz").op("i32_and").if();
   state.get32(ENGINE.overlayAddress);
   e.get(address).op("i32_wrap_i64").i32(4095).op("i32_and").op("i32_add").return().end();
   state.get32(ENGINE.tlb);
@@ -240,6 +261,18 @@ export function emitTranslate(e: CodeEmitter, self: number, walker: number): voi
   e.i32(0).return();
   e.end();
 
+  // The last byte beyond the canonical border, or beyond 4 GiB in compatibility mode, where segments end: no page is looked at.
+  const last = e.local("i64");
+  e.get(address).get(size).op("i64_extend_i32_u").op("i64_add").i64(1).op("i64_sub").tee(last);
+  state.get64(STATE.linearMask);
+  e.get(last).op("i64_and").op("i64_ne");
+  e.get(last).i64(16).op("i64_shl").i64(16).op("i64_shr_s").get(last).op("i64_ne").op("i32_or").if();
+  state.set32(ENGINE.faultVector, () => e.i32(GENERAL_PROTECTION));
+  state.set32(ENGINE.faultError, () => e.i32(0));
+  state.set32(ENGINE.reason, () => e.i32(REASON.NON_CANONICAL));
+  state.set64(ENGINE.faultAddress, () => e.get(address));
+  e.i32(0).return().end();
+
   e.i32(4096).get(address).op("i32_wrap_i64").i32(4095).op("i32_and").op("i32_sub").set(split);
   e.get(address).get(split).get(access).call(self).tee(first).op("i32_eqz").if();
   e.i32(0).return().end();
@@ -265,4 +298,39 @@ export function emitTranslate(e: CodeEmitter, self: number, walker: number): voi
   state.set32(ENGINE.commitSecond, () => e.get(second));
   e.end();
   e.get(result);
+}
+
+/**
+ * Emits what watched accesses need before they are translated: a fault for misaligned ones (SDM 3A 6.15, table 6-7), an
+ * entry in the log. Parts of an access that crosses a page pass here again; they are aligned when the whole is.
+ */
+function emitWatch(
+  e: CodeEmitter,
+  state: StateAccess,
+  { address, size, access }: { address: number; size: number; access: number },
+): void {
+  const entry = e.local("i32");
+  const mask = e.local("i32");
+  state.get32(ENGINE.watch);
+  e.i32(WATCH.ALIGNMENT).op("i32_and").if();
+  for (const [bytes, low] of ALIGNMENT) e.i32(low).get(mask).get(size).i32(bytes).op("i32_eq").op("select").set(mask);
+  e.get(address).op("i32_wrap_i64").get(mask).op("i32_and").if();
+  state.set32(ENGINE.faultVector, () => e.i32(ALIGNMENT_CHECK));
+  state.set32(ENGINE.faultError, () => e.i32(0));
+  state.set32(ENGINE.reason, () => e.i32(REASON.FAULT));
+  e.i32(0).return();
+  e.end().end();
+  state.get32(ENGINE.watch);
+  e.i32(WATCH.LOG).op("i32_and").i32(0).op("i32_ne");
+  state.get32(ENGINE.accessCount);
+  e.tee(entry).i32(ACCESS_LOG_ENTRIES).op("i32_lt_u").op("i32_and").if();
+  state.set32(ENGINE.accessCount, () => e.get(entry).i32(1).op("i32_add"));
+  e.get(entry).i32(4).op("i32_shl").tee(entry).get(address).mem("i64_store", ENGINE.accessLog);
+  e.get(entry)
+    .get(size)
+    .mem("i32_store", ENGINE.accessLog + 8);
+  e.get(entry)
+    .get(access)
+    .mem("i32_store", ENGINE.accessLog + 12);
+  e.end();
 }

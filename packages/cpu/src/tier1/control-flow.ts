@@ -2,9 +2,6 @@ import { decode, Instruction, OPCODES, OPERAND } from "@paravirt/x86";
 import type { Handler } from "../tier0/handlers.ts";
 import type { Selector } from "../tier0/select.ts";
 
-/** Guest instructions that a region may hold. */
-const REGION_LIMIT = 150;
-
 /** An instruction of a region. */
 export interface RegionInstruction {
   readonly instruction: Instruction;
@@ -13,78 +10,108 @@ export interface RegionInstruction {
   readonly offset: number;
 }
 
-/** How a block ends. Targets are offsets in the page. */
+/** How a block ends. Targets are offsets from the page's start; those outside of the region leave it. */
 export type BlockEnd =
   /** Falls or jumps to `target`. */
   | { readonly kind: "jump"; readonly target: number }
   /** The last instruction is a conditional branch. */
   | { readonly kind: "branch"; readonly taken: number; readonly next: number }
-  /** The last instruction leaves the region by itself (call, return, indirect jump). */
-  | { readonly kind: "leave" }
+  /** The last instruction is a direct call; `next` is where it returns to. */
+  | { readonly kind: "call"; readonly target: number; readonly next: number }
+  /** The last instruction goes to an address known at run time (return, indirect jump or call). */
+  | { readonly kind: "indirect" }
   /** The interpreter goes on at `offset`: an instruction that is not translated, or the region's border. */
   | { readonly kind: "interpret"; readonly offset: number };
 
 /** A straight run of instructions with one entry. */
 export interface Block {
   readonly offset: number;
-  readonly instructions: RegionInstruction[];
-  end: BlockEnd;
+  readonly instructions: readonly RegionInstruction[];
+  readonly end: BlockEnd;
 }
 
-/** The blocks of a region, by offset of their first instruction, in order of discovery. */
-export type Graph = Map<number, Block>;
+/** Code of one page that is translated together. */
+export interface Graph {
+  /** Blocks by offset of their first instruction. */
+  readonly blocks: ReadonlyMap<number, Block>;
+  /** Blocks that control reaches from elsewhere: where the region is entered, returned to, or called. */
+  readonly entries: ReadonlySet<number>;
+}
+
+/** What a region is made from. */
+export interface RegionSource {
+  /** The page's bytes. */
+  readonly page: Uint8Array;
+  readonly selector: Selector;
+  /** Whether the code at an offset was decoded before: then it probably ran. */
+  readonly known: (offset: number) => boolean;
+  /** Guest instructions that the region may hold. */
+  readonly limit: number;
+}
 
 /** Decides whether an instruction can be translated: what the main loop executes by itself, and what says so. */
-function translatable(handler: Handler, selector: Selector): boolean {
+export function isTranslatable(handler: Handler, selector: Selector): boolean {
   const { helperUsers, translated } = selector.table;
   return (handler.hot > 0 && !helperUsers.has(handler)) || translated.has(handler);
 }
 
 /**
- * Collects the code that direct branches reach from `entry` within one page. `page` is the page's bytes.
- * Blocks are split where branches enter them, so that each has one entry.
+ * Collects the code that direct branches and calls reach from `wanted` within one page, nearest first. Code that never ran
+ * is left out. Blocks are split where control enters them, so that each has one entry.
  */
-export function collectRegion(page: Uint8Array, entry: number, selector: Selector): Graph {
+export function collectRegion(source: RegionSource, wanted: readonly number[]): Graph {
   const decoded = new Map<number, RegionInstruction>();
-  const leaders = new Set<number>([entry]);
-  const work = [entry];
-  const seen = new Set<number>();
-  while (work.length > 0 && decoded.size < REGION_LIMIT) {
-    let offset = work.pop()!;
-    while (!seen.has(offset) && decoded.size < REGION_LIMIT) {
-      seen.add(offset);
-      const item = decodeAt(page, offset, selector);
+  const leaders = new Set<number>(wanted);
+  const entries = new Set<number>(wanted);
+  const work = [...wanted];
+  const lead = (offset: number, isEntry: boolean) => {
+    if (!inPage(offset) || (!leaders.has(offset) && !source.known(offset))) return;
+    if (isEntry) entries.add(offset);
+    if (leaders.has(offset)) return;
+    leaders.add(offset);
+    work.push(offset);
+  };
+  for (let at = 0; at < work.length; at++) {
+    let offset = work[at]!;
+    while (!decoded.has(offset) && decoded.size < source.limit) {
+      const item = decodeAt(source, offset);
       if (item === undefined) break;
-      decoded.set(offset, item);
       const next = offset + item.instruction.length;
-      const target = branchTarget(item);
-      if (target !== undefined && inPage(target)) {
-        leaders.add(target);
-        work.push(target);
+      if (!isTranslatable(item.handler, source.selector)) {
+        // The interpreter executes it and comes back behind it.
+        if (!endsFlow(item)) lead(next, true);
+        break;
       }
-      if (target !== undefined && OPCODES[item.instruction.row]!.conditional) leaders.add(next);
+      decoded.set(offset, item);
+      const target = directTarget(item);
+      if (target !== undefined) lead(target, isCall(item));
+      if (isCall(item)) lead(next, true);
+      else if (OPCODES[item.instruction.row]!.conditional && target !== undefined) lead(next, false);
       if (endsFlow(item)) break;
       offset = next;
     }
   }
-  return cutBlocks(decoded, leaders, entry);
+  return cutBlocks(decoded, leaders, entries);
 }
 
-function decodeAt(page: Uint8Array, offset: number, selector: Selector): RegionInstruction | undefined {
+function decodeAt({ page, selector }: RegionSource, offset: number): RegionInstruction | undefined {
   if (offset >= 4096) return undefined;
-  const instruction = new Instruction();
+  const instruction = new Instruction({ amd: true });
   if (decode(page, offset, 4096, 64, instruction) === 0 || instruction.addressSize !== 8) return undefined;
-  const handler = selector.select(instruction);
-  return translatable(handler, selector) ? { instruction, handler, offset } : undefined;
+  return { instruction, handler: selector.select(instruction), offset };
 }
 
 function inPage(offset: number): boolean {
   return offset >= 0 && offset < 4096;
 }
 
-/** Offset of a jump's or conditional jump's target; calls have none, they leave the region. */
-function branchTarget({ instruction, handler, offset }: RegionInstruction): number | undefined {
-  if (instruction.kinds[0] !== OPERAND.RELATIVE || handler.definition.name === "call") return undefined;
+function isCall({ instruction }: RegionInstruction): boolean {
+  return OPCODES[instruction.row]!.flow === "call";
+}
+
+/** Where a direct jump, conditional jump or call goes, from the page's start. */
+function directTarget({ instruction, offset }: RegionInstruction): number | undefined {
+  if (instruction.kinds[0] !== OPERAND.RELATIVE) return undefined;
   return offset + instruction.length + instruction.immediate;
 }
 
@@ -93,152 +120,54 @@ function endsFlow({ instruction, handler }: RegionInstruction): boolean {
   return flow === "jump" || flow === "call" || flow === "ret" || handler.definition.name.startsWith("pseudo");
 }
 
-function cutBlocks(decoded: Map<number, RegionInstruction>, leaders: Set<number>, entry: number): Graph {
-  const graph: Graph = new Map();
-  const work = [entry];
-  while (work.length > 0) {
-    const start = work.pop()!;
-    if (graph.has(start)) continue;
-    const block: Block = { offset: start, instructions: [], end: { kind: "interpret", offset: start } };
-    graph.set(start, block);
-    let offset = start;
-    for (;;) {
+function cutBlocks(
+  decoded: ReadonlyMap<number, RegionInstruction>,
+  leaders: ReadonlySet<number>,
+  entries: ReadonlySet<number>,
+): Graph {
+  const blocks = new Map<number, Block>();
+  for (const start of leaders) {
+    if (!decoded.has(start)) continue;
+    const instructions: RegionInstruction[] = [];
+    let end: BlockEnd | undefined;
+    for (let offset = start; end === undefined; ) {
       const item = decoded.get(offset);
       if (item === undefined) {
-        block.end = { kind: "interpret", offset };
+        end = { kind: "interpret", offset };
         break;
       }
-      block.instructions.push(item);
+      instructions.push(item);
       const next = offset + item.instruction.length;
-      const target = branchTarget(item);
+      const target = directTarget(item);
       if (target !== undefined) {
-        const conditional = OPCODES[item.instruction.row]!.conditional;
-        if (!inPage(target)) {
-          // The branch itself leaves; when it falls through, the next block follows.
-          block.end = conditional ? { kind: "branch", taken: target, next } : { kind: "leave" };
-          if (conditional) work.push(next);
-        } else if (conditional) {
-          block.end = { kind: "branch", taken: target, next };
-          work.push(next, target);
-        } else {
-          block.end = { kind: "jump", target };
-          work.push(target);
-        }
-        break;
-      }
-      if (endsFlow(item)) {
-        block.end = { kind: "leave" };
-        break;
-      }
+        if (isCall(item)) end = { kind: "call", target, next };
+        else if (OPCODES[item.instruction.row]!.conditional) end = { kind: "branch", taken: target, next };
+        else end = { kind: "jump", target };
+      } else if (endsFlow(item)) end = { kind: "indirect" };
+      else if (leaders.has(next)) end = { kind: "jump", target: next };
       offset = next;
-      if (leaders.has(offset)) {
-        block.end = { kind: "jump", target: offset };
-        work.push(offset);
-        break;
-      }
     }
+    blocks.set(start, { offset: start, instructions, end });
   }
-  return graph;
+  return { blocks, entries: new Set([...entries].filter((offset) => blocks.has(offset))) };
+}
+
+/** Guest instructions in a graph. */
+export function graphSize({ blocks }: Graph): number {
+  let size = 0;
+  for (const { instructions } of blocks.values()) size += instructions.length;
+  return size;
 }
 
 /** Where control may go next inside the region. */
-export function successors(block: Block, graph: Graph): number[] {
-  switch (block.end.kind) {
+export function successors({ end }: Block, { blocks }: Graph): number[] {
+  switch (end.kind) {
     case "jump":
-      return [block.end.target];
+    case "call":
+      return blocks.has(end.target) ? [end.target] : [];
     case "branch":
-      return [block.end.next, block.end.taken].filter((offset) => graph.has(offset));
+      return [end.next, end.taken].filter((offset) => blocks.has(offset));
     default:
       return [];
   }
-}
-
-/** What structured code generation needs to know of a graph. */
-export interface Structure {
-  /** Offsets in reverse post-order; index is the block's number. */
-  readonly order: readonly number[];
-  readonly number: ReadonlyMap<number, number>;
-  /** Blocks that are entered by a backward edge. */
-  readonly loopHeaders: ReadonlySet<number>;
-  /** Blocks with two or more forward edges into them. */
-  readonly merges: ReadonlySet<number>;
-  /** Children of each block in the dominator tree, by descending number. */
-  readonly children: ReadonlyMap<number, readonly number[]>;
-  /** Whether every backward edge goes to a dominator: otherwise there is no structured form. */
-  readonly reducible: boolean;
-}
-
-/** Orders the blocks and finds loops and dominators (Cooper, Harvey and Kennedy's iteration). */
-export function analyse(graph: Graph, entry: number): Structure {
-  const order: number[] = [];
-  const state = new Map<number, 1 | 2>();
-  const visit = (offset: number): void => {
-    const stack: [number, number[]][] = [[offset, successors(graph.get(offset)!, graph)]];
-    state.set(offset, 1);
-    while (stack.length > 0) {
-      const [at, rest] = stack[stack.length - 1]!;
-      const next = rest.shift();
-      if (next === undefined) {
-        state.set(at, 2);
-        order.push(at);
-        stack.pop();
-      } else if (!state.has(next)) {
-        state.set(next, 1);
-        stack.push([next, successors(graph.get(next)!, graph)]);
-      }
-    }
-  };
-  visit(entry);
-  order.reverse();
-  const number = new Map(order.map((offset, index) => [offset, index]));
-  const predecessors = new Map<number, number[]>(order.map((offset) => [offset, []]));
-  for (const offset of order)
-    for (const next of successors(graph.get(offset)!, graph)) predecessors.get(next)!.push(offset);
-
-  const dominator = new Map<number, number>([[entry, entry]]);
-  const meet = (left: number, right: number): number => {
-    let [a, b] = [left, right];
-    while (a !== b) {
-      while (number.get(a)! > number.get(b)!) a = dominator.get(a)!;
-      while (number.get(b)! > number.get(a)!) b = dominator.get(b)!;
-    }
-    return a;
-  };
-  for (let changed = true; changed; ) {
-    changed = false;
-    for (const offset of order) {
-      if (offset === entry) continue;
-      let best: number | undefined;
-      for (const from of predecessors.get(offset)!)
-        if (dominator.has(from)) best = best === undefined ? from : meet(best, from);
-      if (best !== undefined && dominator.get(offset) !== best) {
-        dominator.set(offset, best);
-        changed = true;
-      }
-    }
-  }
-  const dominates = (a: number, b: number): boolean => {
-    for (let at = b; ; at = dominator.get(at)!) {
-      if (at === a) return true;
-      if (at === entry) return false;
-    }
-  };
-
-  const loopHeaders = new Set<number>();
-  const merges = new Set<number>();
-  let reducible = true;
-  for (const offset of order) {
-    let forward = 0;
-    for (const from of predecessors.get(offset)!) {
-      if (number.get(from)! >= number.get(offset)!) {
-        loopHeaders.add(offset);
-        if (!dominates(offset, from)) reducible = false;
-      } else forward++;
-    }
-    if (forward > 1) merges.add(offset);
-  }
-  const children = new Map<number, number[]>(order.map((offset) => [offset, []]));
-  for (const offset of order) if (offset !== entry) children.get(dominator.get(offset)!)!.push(offset);
-  for (const list of children.values()) list.sort((a, b) => number.get(b)! - number.get(a)!);
-  return { order, number, loopHeaders, merges, children, reducible };
 }

@@ -1,26 +1,34 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
 import { BASE_RIP, type Instruction, NO_REGISTER, OPERAND, REGISTER_CLASS } from "@paravirt/x86";
 import type { Helper, HelperFunctions } from "../helpers.ts";
-import { ACCESS, ENGINE, STATE } from "../layout.ts";
+import { ACCESS, STATE } from "../layout.ts";
 import { Flags, type Lowering, type Place, type Size, StateAccess, signExtend, zeroExtend } from "../lowering.ts";
 import { BytesPlace } from "../tier0/lowering.ts";
 import { registerAddress } from "../tier0/select.ts";
 import { emitTlbProbe } from "../tlb-probe.ts";
 import type { RegionInstruction } from "./control-flow.ts";
+import { type VectorLocals, VectorPlace } from "./vector-place.ts";
 
 /** Locals and labels of a region's function. */
 export interface RegionFrame {
   /** Locals of the sixteen general registers, -1 for those that the region doesn't use. */
   readonly registers: readonly number[];
+  /** Registers that some instruction writes: those are stored at the exit. */
+  readonly written: Set<number>;
   /** Locals of the five flag words, by their address in the engine's state. */
   readonly flags: ReadonlyMap<number, number>;
+  readonly vectors: VectorLocals;
   readonly ripBase: number;
   readonly tlb: number;
   readonly budget: number;
-  /** What the region returns: 0 to go to `ENGINE.nextRip`, else the record to interpret. */
+  /** What the region returns: see `emitRegion`. */
   readonly result: number;
-  /** Stores registers and flags, returns `result`. */
+  /** Number of the entry that the dispatcher goes to. */
+  readonly entry: number;
+  /** Label that stores registers and flags, and returns `result`. */
   readonly exit: number;
+  /** Label of the dispatcher. */
+  readonly top: number;
 }
 
 /** Flag words live in locals; the rest of the engine's state in memory. */
@@ -134,10 +142,12 @@ class RegisterPlace implements Place {
   private readonly local: number;
   /** AH, CH, DH, BH. */
   private readonly high: boolean;
-  constructor(e: CodeEmitter, local: number, high: boolean) {
+  private readonly onStore: () => void;
+  constructor(e: CodeEmitter, local: number, high: boolean, onStore: () => void) {
     this.e = e;
     this.local = local;
     this.high = high;
+    this.onStore = onStore;
   }
   private raw(): void {
     this.e.get(this.local);
@@ -153,6 +163,7 @@ class RegisterPlace implements Place {
   }
   store(size: Size, push: () => void): void {
     const { e, local } = this;
+    this.onStore();
     if (size === 8) {
       push();
       e.set(local);
@@ -177,6 +188,12 @@ class RegisterPlace implements Place {
   storeVector(): void {
     throw new Error("a general register holds no vector");
   }
+  lane(): void {
+    throw new Error("a general register holds no vector");
+  }
+  low(): void {
+    throw new Error("a general register holds no vector");
+  }
   address(): void {
     throw new Error("a general register in a local has no address");
   }
@@ -185,15 +202,15 @@ class RegisterPlace implements Place {
 /** A constant operand. */
 class ConstantPlace implements Place {
   private readonly e: CodeEmitter;
-  private readonly low: number;
+  private readonly lowWord: number;
   private readonly highWord: number;
   constructor(e: CodeEmitter, low: number, highWord: number) {
     this.e = e;
-    this.low = low;
+    this.lowWord = low;
     this.highWord = highWord;
   }
   signed(size: Size): void {
-    const { e, low } = this;
+    const { e, lowWord: low } = this;
     if (size === 8) e.i64Halves(low, this.highWord);
     else {
       const shift = 32 - size * 8;
@@ -201,7 +218,7 @@ class ConstantPlace implements Place {
     }
   }
   unsigned(size: Size): void {
-    const { e, low } = this;
+    const { e, lowWord: low } = this;
     if (size === 8) e.i64Halves(low, this.highWord);
     else e.i64Halves(size === 4 ? low : low & (size === 2 ? 0xffff : 0xff), 0);
   }
@@ -214,9 +231,20 @@ class ConstantPlace implements Place {
   storeVector(): void {
     throw new Error("an immediate is no vector");
   }
+  lane(): void {
+    throw new Error("an immediate is no vector");
+  }
+  low(): void {
+    throw new Error("an immediate is no vector");
+  }
   address(): void {
     throw new Error("an immediate has no address in translated code");
   }
+}
+
+/** An instruction's semantics ask for a register that the region did not foresee: the region is not translated. */
+export class UntranslatableError extends Error {
+  override readonly name = "UntranslatableError";
 }
 
 /**
@@ -237,11 +265,16 @@ export class RegionLowering implements Lowering {
   private readonly owned: number[] = [];
 
   private readonly helpers: HelperFunctions;
+  /** Emits the way to the address on the stack. */
+  private readonly indirect: () => void;
+  /** The block ends with a direct call: the region places its edge. */
+  directCall = false;
 
-  constructor(e: CodeEmitter, frame: RegionFrame, helpers: HelperFunctions) {
+  constructor(e: CodeEmitter, frame: RegionFrame, helpers: HelperFunctions, indirect: () => void) {
     this.e = e;
     this.frame = frame;
     this.helpers = helpers;
+    this.indirect = indirect;
     this.state = new RegionState(e, frame.flags);
     this.flags = new RegionFlags(e, this.state, frame.flags);
   }
@@ -274,9 +307,8 @@ export class RegionLowering implements Lowering {
           const registerClass = instruction.classes[i] ?? 0;
           const number = instruction.registers[i] ?? 0;
           if (registerClass <= REGISTER_CLASS.GPR64)
-            result.push(
-              new RegisterPlace(e, this.frame.registers[number]!, registerClass === REGISTER_CLASS.GPR8_HIGH),
-            );
+            result.push(this.registerPlace(number, registerClass === REGISTER_CLASS.GPR8_HIGH));
+          else if (registerClass === REGISTER_CLASS.XMM) result.push(new VectorPlace(e, this.frame.vectors, number));
           else {
             const address = registerAddress(registerClass, number);
             result.push(new BytesPlace(e, () => e.i32(address), true));
@@ -314,7 +346,13 @@ export class RegionLowering implements Lowering {
   }
 
   register(number: number): Place {
-    return new RegisterPlace(this.e, this.frame.registers[number]!, false);
+    return this.registerPlace(number, false);
+  }
+
+  private registerPlace(number: number, high: boolean): Place {
+    const local = this.frame.registers[number]!;
+    if (local < 0) throw new UntranslatableError(`${this.item!.handler.definition.name} uses register ${number}`);
+    return new RegisterPlace(this.e, local, high, () => this.frame.written.add(number));
   }
 
   nextRip(): void {
@@ -335,6 +373,10 @@ export class RegionLowering implements Lowering {
     if (item!.instruction.kinds[0] === OPERAND.RELATIVE)
       this.e.i64(item!.offset + item!.instruction.length + item!.instruction.immediate);
     else this.e.i64Halves(this.instruction.immediate, this.instruction.immediateHigh);
+  }
+
+  get known(): number | undefined {
+    return this.instruction.immediate;
   }
 
   immediate2(): void {
@@ -412,14 +454,21 @@ export class RegionLowering implements Lowering {
     this.ended = true;
   }
 
+  timestamp(): void {
+    throw new Error("BUG: only whole code reads the time");
+  }
+
+  tryGate(): void {}
+
   service(): void {
     this.raise();
   }
 
   jump(push: () => void): void {
-    const { e, frame } = this;
-    this.state.set64(ENGINE.nextRip, push);
-    e.i32(0).set(frame.result).br(frame.exit);
+    if (!this.directCall) {
+      push();
+      this.indirect();
+    }
     this.ended = true;
   }
 

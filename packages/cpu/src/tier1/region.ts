@@ -1,10 +1,14 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
 import { OPERAND, REGISTER_CLASS } from "@paravirt/x86";
 import type { HelperFunctions } from "../helpers.ts";
-import { ENGINE, STATE } from "../layout.ts";
-import { analyse, type Block, type Graph, type Structure } from "./control-flow.ts";
+import { ENGINE, RECORD, STATE } from "../layout.ts";
+import type { Block, Graph } from "./control-flow.ts";
 import { type RegionFrame, RegionLowering } from "./lowering.ts";
+import { VectorLocals } from "./vector-place.ts";
+import { analyse, ROOT, type Structure } from "./structure.ts";
 
+/** Entries are numbered in eight bits. */
+const MAX_ENTRIES = 256;
 const FLAG_WORDS = [STATE.flagX, STATE.flagY, STATE.flagS, STATE.flagDelta, STATE.flagResult] as const;
 
 /** Where an edge may branch to: the label, and which block it leads to. */
@@ -13,32 +17,47 @@ interface Context {
   readonly blocks: ReadonlyMap<number, number>;
 }
 
+/** Where a region's code is, and how the interpreter finds it. */
+export interface RegionPlace {
+  /** Machine address of the page's table of records. */
+  readonly table: number;
+  /** What the records of the region's entries say in `RECORD.hot`, shifted right by eight: which region it is. */
+  readonly tag: number;
+  /** The record of an offset. */
+  readonly recordOf: (offset: number) => number;
+}
+
 /**
- * Emits one function () → i32 for the code of `graph`, entered at `entry`: structured loops and forward branches, as
- * "Beyond Relooper" (Ramsey, 2022) derives them from the dominator tree. Answers `false`, with nothing usable emitted,
- * for irreducible graphs. `recordOf` gives the record of an offset, for leaving; `helpers` are those of the region's module.
+ * Emits one function (entry: i32) → i32 for the code of `graph`: structured loops and forward branches, as "Beyond Relooper"
+ * (Ramsey, 2022) derives them from the dominator tree, inside a loop that dispatches to the entries and to what no loop can
+ * express. Returns the offsets of the entries by number, `undefined` when there are too many.
+ * `helpers` are those of the region's module.
+ *
+ * The function returns 0 to go to `ENGINE.nextRip`, a record's address to have it interpreted in full generality, or that
+ * plus one to go on at that record.
  */
 export function emitRegion(
   e: CodeEmitter,
   graph: Graph,
-  entry: number,
-  recordOf: (offset: number) => number,
+  place: RegionPlace,
   helpers: HelperFunctions,
-): boolean {
-  const structure = analyse(graph, entry);
-  // Without an instruction of its own the entry would come back to itself.
-  if (!structure.reducible || graph.get(entry)!.instructions.length === 0) return false;
-  e.begin([]);
+): readonly number[] | undefined {
+  const structure = analyse(graph);
+  if (structure.entries.length > MAX_ENTRIES) return undefined;
+  e.begin(["i32"]);
   const used = usedRegisters(graph);
   const registers = Array.from({ length: 16 }, (_, number) => (used.has(number) ? e.local("i64") : -1));
   const flags = new Map(FLAG_WORDS.map((address) => [address as number, e.local("i64")]));
-  const frame = {
+  const frame: Omit<RegionFrame, "exit" | "top"> = {
     registers,
+    written: new Set<number>(),
     flags,
+    vectors: new VectorLocals(e, usedVectors(graph)),
     ripBase: e.local("i64"),
     tlb: e.local("i32"),
     budget: e.local("i32"),
     result: e.local("i32"),
+    entry: 0,
   };
   registers.forEach((local, number) => {
     if (local >= 0)
@@ -47,33 +66,42 @@ export function emitRegion(
         .set(local);
   });
   for (const [address, local] of flags) e.i32(0).mem("i64_load", address).set(local);
+  frame.vectors.locals.forEach((local, number) => {
+    if (local >= 0)
+      e.i32(0)
+        .simdMem("v128_load", STATE.xmm + number * 32)
+        .set(local);
+  });
   e.i32(0).mem("i64_load", STATE.ripBase).set(frame.ripBase);
   e.i32(0).mem("i32_load", ENGINE.tlb).set(frame.tlb);
   e.i32(0).mem("i32_load", ENGINE.budget).set(frame.budget);
 
   const exit = e.block();
-  new RegionWriter(e, graph, structure, { ...frame, exit }, recordOf, helpers).tree(entry, {
-    loops: new Map(),
-    blocks: new Map(),
-  });
+  const top = e.loop();
+  new RegionWriter(e, graph, structure, { ...frame, exit, top }, place, helpers).root();
+  e.end();
   e.end();
 
   registers.forEach((local, number) => {
-    if (local >= 0)
+    if (frame.written.has(number))
       e.i32(0)
         .get(local)
         .mem("i64_store", STATE.gpr + number * 8);
   });
   for (const [address, local] of flags) e.i32(0).get(local).mem("i64_store", address);
+  for (const number of frame.vectors.written)
+    e.i32(0)
+      .get(frame.vectors.locals[number]!)
+      .simdMem("v128_store", STATE.xmm + number * 32);
   e.i32(0).get(frame.budget).mem("i32_store", ENGINE.budget);
   e.get(frame.result);
-  return true;
+  return structure.entries;
 }
 
 /** Registers that the region's semantics may touch, implicit ones included. */
 function usedRegisters(graph: Graph): Set<number> {
   const used = new Set<number>();
-  for (const block of graph.values()) {
+  for (const block of graph.blocks.values()) {
     for (const { instruction, handler } of block.instructions) {
       for (let i = 0; i < instruction.operandCount; i++) {
         if (instruction.kinds[i] !== OPERAND.REGISTER) continue;
@@ -85,6 +113,17 @@ function usedRegisters(graph: Graph): Set<number> {
       for (const number of implicitRegisters(handler.definition.name)) used.add(number);
     }
   }
+  return used;
+}
+
+/** XMM registers that the region's instructions name. */
+function usedVectors(graph: Graph): Set<number> {
+  const used = new Set<number>();
+  for (const block of graph.blocks.values())
+    for (const { instruction } of block.instructions)
+      for (let i = 0; i < instruction.operandCount; i++)
+        if (instruction.kinds[i] === OPERAND.REGISTER && instruction.classes[i] === REGISTER_CLASS.XMM)
+          used.add(instruction.registers[i] ?? 0);
   return used;
 }
 
@@ -126,27 +165,34 @@ class RegionWriter {
   private readonly graph: Graph;
   private readonly structure: Structure;
   private readonly frame: RegionFrame;
-  private readonly recordOf: (offset: number) => number;
+  private readonly place: RegionPlace;
   private readonly lowering: RegionLowering;
+  private readonly entryNumber: ReadonlyMap<number, number>;
 
   constructor(
     e: CodeEmitter,
     graph: Graph,
     structure: Structure,
     frame: RegionFrame,
-    recordOf: (offset: number) => number,
+    place: RegionPlace,
     helpers: HelperFunctions,
   ) {
     this.e = e;
     this.graph = graph;
     this.structure = structure;
     this.frame = frame;
-    this.recordOf = recordOf;
-    this.lowering = new RegionLowering(e, frame, helpers);
+    this.place = place;
+    this.lowering = new RegionLowering(e, frame, helpers, () => this.indirect());
+    this.entryNumber = new Map(structure.entries.map((offset, index) => [offset, index]));
+  }
+
+  /** Emits the dispatcher and everything it leads to. */
+  root(): void {
+    this.within(ROOT, this.structure.children.get(ROOT)!, { loops: new Map(), blocks: new Map() });
   }
 
   /** Emits the block at `offset` and all that it dominates. */
-  tree(offset: number, context: Context): void {
+  private tree(offset: number, context: Context): void {
     const { e, structure } = this;
     const merges = structure.children.get(offset)!.filter((child) => structure.merges.has(child));
     if (!structure.loopHeaders.has(offset)) {
@@ -167,7 +213,8 @@ class RegionWriter {
     const { e } = this;
     const [merge, ...rest] = merges;
     if (merge === undefined) {
-      this.block(this.graph.get(offset)!, context);
+      if (offset === ROOT) this.dispatch(context);
+      else this.block(this.graph.blocks.get(offset)!, context);
       return;
     }
     const label = e.block();
@@ -176,26 +223,32 @@ class RegionWriter {
     this.tree(merge, context);
   }
 
+  private dispatch(context: Context): void {
+    const labels = this.structure.entries.map((offset) => context.blocks.get(offset)!);
+    if (labels.length > 1) this.e.get(this.frame.entry).brTable(labels.slice(0, -1), labels[labels.length - 1]!);
+    else this.e.br(labels[0]!);
+  }
+
   private block(block: Block, context: Context): void {
     const { e, frame, lowering } = this;
     const { instructions, end } = block;
     const count = instructions.length;
     if (count > 0) e.get(frame.budget).i32(count).op("i32_sub").set(frame.budget);
     lowering.flags.source = "unknown";
+    lowering.directCall = end.kind === "call";
     instructions.forEach((item, index) => {
-      lowering.start(item, this.recordOf(item.offset), count - index);
+      lowering.start(item, this.place.recordOf(item.offset), count - index);
       item.handler.definition.emit(lowering, lowering.places(), item.handler.shape);
       lowering.finish();
     });
     switch (end.kind) {
-      case "leave":
-        // A direct jump out of the page is a branch that the definition left to us.
-        if (!this.leftByItself(block)) this.leaveTo(this.targetOf(block));
+      case "indirect":
         return;
       case "interpret":
-        this.leaveTo(end.offset);
+        this.continueAt(end.offset);
         return;
       case "jump":
+      case "call":
         this.edge(block.offset, end.target, context);
         return;
       case "branch": {
@@ -212,26 +265,40 @@ class RegionWriter {
     }
   }
 
-  private leftByItself(block: Block): boolean {
-    const last = block.instructions[block.instructions.length - 1]!;
-    return !(last.instruction.kinds[0] === OPERAND.RELATIVE && last.handler.definition.name !== "call");
-  }
-
-  private targetOf(block: Block): number {
-    const { offset, instruction } = block.instructions[block.instructions.length - 1]!;
-    return offset + instruction.length + instruction.immediate;
-  }
-
   /** Goes from one block to another, or out of the region. */
   private edge(from: number, to: number, context: Context): void {
-    const { e, graph, structure } = this;
-    if (!graph.has(to)) {
+    const { e, frame, graph, structure } = this;
+    if (!graph.blocks.has(to)) this.leaveTo(to);
+    else if (structure.dispatched.has(from * 4096 + to)) {
+      e.get(frame.budget).i32(0).op("i32_le_s").if();
       this.leaveTo(to);
-      return;
-    }
-    if (structure.number.get(to)! <= structure.number.get(from)!) e.br(context.loops.get(to)!);
+      e.end();
+      e.i32(this.entryNumber.get(to)!).set(frame.entry).br(frame.top);
+    } else if (structure.number.get(to)! <= structure.number.get(from)!) e.br(context.loops.get(to)!);
     else if (structure.merges.has(to)) e.br(context.blocks.get(to)!);
     else this.tree(to, context);
+  }
+
+  /** Goes where the i64 on the stack says: to an entry of this region, or out of it. */
+  private indirect(): void {
+    const { e, frame, place } = this;
+    const rip = e.temporary("i64");
+    const record = e.temporary("i32");
+    const hot = e.temporary("i32");
+    e.tee(rip).get(frame.ripBase).op("i64_xor").i64(4096).op("i64_lt_u").if();
+    e.get(rip).op("i32_wrap_i64").i32(4095).op("i32_and").i32(2).op("i32_shl").mem("i32_load", place.table);
+    e.tee(record).if();
+    e.get(record).mem("i32_load", RECORD.hot).tee(hot).i32(8).op("i32_shr_u").i32(place.tag).op("i32_eq");
+    e.get(frame.budget).i32(0).op("i32_gt_s").op("i32_and").if();
+    e.get(hot).i32(255).op("i32_and").set(frame.entry).br(frame.top);
+    e.end();
+    e.get(record).i32(1).op("i32_or").set(frame.result).br(frame.exit);
+    e.end();
+    e.end();
+    e.i32(0).get(rip).mem("i64_store", ENGINE.nextRip);
+    e.i32(0).set(frame.result).br(frame.exit);
+    e.release("i64", rip);
+    e.release("i32", record, hot);
   }
 
   /** Leaves for `offset` (from the page's start, any value). */
@@ -239,5 +306,12 @@ class RegionWriter {
     const { e, frame } = this;
     e.i32(0).get(frame.ripBase).i64(offset).op("i64_add").mem("i64_store", ENGINE.nextRip);
     e.i32(0).set(frame.result).br(frame.exit);
+  }
+
+  /** Leaves for code in this page that runs in sequence. */
+  private continueAt(offset: number): void {
+    const { e, frame } = this;
+    if (offset >= 4096) this.leaveTo(offset);
+    else e.i32(this.place.recordOf(offset) + 1).set(frame.result).br(frame.exit);
   }
 }

@@ -6,23 +6,47 @@ import { HelperFunctions } from "../helpers.ts";
 import { RECORD } from "../layout.ts";
 import type { HandlerTable } from "../tier0/handlers.ts";
 import type { Selector } from "../tier0/select.ts";
-import { collectRegion } from "./control-flow.ts";
-import { emitRegion } from "./region.ts";
+import { collectRegion, type Graph, graphSize } from "./control-flow.ts";
+import { UntranslatableError } from "./lowering.ts";
+import { emitRegion, type RegionPlace } from "./region.ts";
 
 /** Samples at one place before it is translated. */
 const THRESHOLD = 8;
+/** Samples at a place for which it joins a region of its page that is translated anyway. */
+const JOIN_THRESHOLD = 2;
 /** Most regions alive; beyond, all are dropped and the hot ones come back. V8 spends about 20 KiB on each module. */
 const MAX_REGIONS = 3000;
+/** Guest instructions that a region may hold. */
+const REGION_LIMIT = 200;
+/** A region that holds at most so many is translated anew together with what got hot beside it. */
+const GROWING_LIMIT = 120;
 
 /** A translated region. */
 interface Region {
   readonly slot: number;
+  readonly entries: readonly RegionEntry[];
+  /** Offsets that were found hot and for which it was made. */
+  readonly wanted: readonly number[];
+  /** Guest instructions in it. */
+  readonly size: number;
+}
+
+interface RegionEntry {
   readonly record: number;
   /** What the record said before: its index in the main loop's table. */
   readonly hot: number;
 }
 
-/** Finds hot code by sampling where the interpreter is, translates it, and patches the entry's record. */
+/** What is known of a page with hot code. */
+interface HotPage {
+  /** How often the guest was found at an offset that is not translated. */
+  readonly samples: Map<number, number>;
+  /** Offsets whose code can't be translated. */
+  readonly refused: Set<number>;
+  regions: Region[];
+}
+
+/** Finds hot code by sampling where the guest is, translates it, and patches the records of the entries. */
 export class Translator {
   private readonly memory: MachineMemory;
   private readonly wasm: WebAssembly.Memory;
@@ -31,13 +55,10 @@ export class Translator {
   private readonly selector: Selector;
   private readonly code: CodeCache;
   private readonly emitter = new CodeEmitter(1 << 15);
-  private readonly samples = new Map<number, number>();
-  /** Regions by frame of their code. */
-  private readonly regions = new Map<number, Region[]>();
+  /** By frame. */
+  private readonly pages = new Map<number, HotPage>();
   private readonly freeSlots: number[] = [];
   private live = 0;
-  /** Entries that can't be translated. */
-  private readonly refused = new Set<number>();
   translated = 0;
   bytes = 0;
 
@@ -58,48 +79,112 @@ export class Translator {
     this.code.onDrop = (mfn) => this.drop(mfn);
   }
 
-  /** The interpreter was found at the code `offset` bytes into frame `mfn`. Translates it when that was often so. */
-  sample(mfn: number, offset: number): void {
-    const key = mfn * 4096 + offset;
-    const count = (this.samples.get(key) ?? 0) + 1;
-    this.samples.set(key, count);
-    if (count < THRESHOLD || this.refused.has(key)) return;
-    this.samples.delete(key);
-    if (!this.translate(mfn, offset)) this.refused.add(key);
+  private pageOf(mfn: number): HotPage {
+    let page = this.pages.get(mfn);
+    if (page === undefined) {
+      page = { samples: new Map(), refused: new Set(), regions: [] };
+      this.pages.set(mfn, page);
+    }
+    return page;
   }
 
-  /** Translates the code `offset` bytes into frame `mfn` now; `false` when it begins with what is never translated. */
+  /** The guest was found at the code `offset` bytes into frame `mfn`. Translates it when that was often so. */
+  sample(mfn: number, offset: number): void {
+    const page = this.pageOf(mfn);
+    const count = (page.samples.get(offset) ?? 0) + 1;
+    page.samples.set(offset, count);
+    if (count < THRESHOLD || page.refused.has(offset)) return;
+    if (!this.translate(mfn, offset)) page.refused.add(offset);
+  }
+
+  /**
+   * Translates the code `offset` bytes into frame `mfn` now, together with small regions of the page and what is about to
+   * get hot there; `false` when it begins with what is never translated.
+   */
   translate(mfn: number, offset: number): boolean {
     if (this.live >= MAX_REGIONS) this.dropAll();
-    const { memory, code, emitter } = this;
+    const { memory, code, handlers } = this;
     const generation = code.generation;
     const record = code.recordAt(mfn, 64, offset);
-    const hot = memory.words[(record + RECORD.hot) / 4]!;
-    if (hot >= this.handlers.hotCount) return true;
-    const graph = collectRegion(memory.bytes.subarray(mfn * 4096, mfn * 4096 + 4096), offset, this.selector);
+    if (memory.words[(record + RECORD.hot) / 4]! >= handlers.hotCount) return true;
+    const page = this.pageOf(mfn);
+    const joined = page.regions.filter((region) => region.size <= GROWING_LIMIT);
+    const warm = [...page.samples].filter(([, count]) => count >= JOIN_THRESHOLD).map(([at]) => at);
+    const wanted = [...new Set([offset, ...joined.flatMap((region) => region.wanted), ...warm])];
+    const view = code.pageView(mfn, 64);
+    const graph = collectRegion(
+      {
+        page: memory.bytes.subarray(mfn * 4096, mfn * 4096 + 4096),
+        selector: this.selector,
+        known: view.isKnown,
+        limit: REGION_LIMIT,
+      },
+      wanted,
+    );
+    if (!graph.entries.has(offset)) return false;
+    const slot = this.freeSlots.pop() ?? this.newSlot();
+    const recordOf = (at: number) => code.recordAt(mfn, 64, at);
+    const entries = this.compile(graph, { table: view.table, tag: slot, recordOf });
+    // Decoding for the region may have started the code cache anew: then its addresses are stale.
+    if (entries === undefined || code.generation !== generation) {
+      this.freeSlots.push(slot);
+      return false;
+    }
+    // A region that did not fit whole stays, too.
+    const replaced = joined.filter((region) => region.wanted.every((at) => graph.entries.has(at)));
+    for (const region of replaced) this.release(region);
+    page.regions = page.regions.filter((region) => !replaced.includes(region));
+    page.regions.push({
+      slot,
+      entries: this.patch(entries.map(recordOf), slot),
+      wanted: wanted.filter((at) => graph.entries.has(at)),
+      size: graphSize(graph),
+    });
+    for (const at of entries) page.samples.delete(at);
+    this.live++;
+    this.translated++;
+    return true;
+  }
+
+  /** Makes the region's module, and enters its function into the table at the place's tag. */
+  private compile(graph: Graph, place: RegionPlace): readonly number[] | undefined {
+    const { emitter } = this;
     const module = new ModuleBuilder();
     const pages = this.wasm.buffer.byteLength / 65536;
     module.importMemory({ module: "e", name: "m", minimum: pages, maximum: pages });
-    const index = module.declare({ parameters: [], results: ["i32"] }, "r");
+    const index = module.declare({ parameters: ["i32"], results: ["i32"] }, "r");
     const helpers = new HelperFunctions(module);
-    if (!emitRegion(emitter, graph, offset, (at) => code.recordAt(mfn, 64, at), helpers)) return false;
-    // Decoding for the region may have started the code cache anew: then its addresses are stale.
-    if (code.generation !== generation) return false;
+    const entries = this.emit(graph, place, helpers);
+    if (entries === undefined) return undefined;
     module.define(index, emitter);
     helpers.define(emitter);
     const bytes = module.toBytes() as Uint8Array<ArrayBuffer>;
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { e: { m: this.wasm } });
-    const slot = this.freeSlots.pop() ?? this.newSlot();
-    this.table.set(slot, instance.exports.r);
-    memory.words[(record + RECORD.hot) / 4] = this.handlers.hotCount + slot - this.handlers.handlers.length;
-    const region = { slot, record, hot };
-    const list = this.regions.get(mfn);
-    if (list) list.push(region);
-    else this.regions.set(mfn, [region]);
-    this.live++;
-    this.translated++;
+    this.table.set(place.tag, instance.exports.r);
     this.bytes += bytes.length;
-    return true;
+    return entries;
+  }
+
+  private emit(graph: Graph, place: RegionPlace, helpers: HelperFunctions): readonly number[] | undefined {
+    try {
+      return emitRegion(this.emitter, graph, place, helpers);
+    } catch (error) {
+      if (error instanceof UntranslatableError) return undefined;
+      throw error;
+    }
+  }
+
+  /** Makes the entries' records lead into the region, but for those that lead into another one. */
+  private patch(records: readonly number[], slot: number): RegionEntry[] {
+    const { words } = this.memory;
+    const patched: RegionEntry[] = [];
+    records.forEach((record, number) => {
+      const hot = words[(record + RECORD.hot) / 4]!;
+      if (hot >= this.handlers.hotCount) return;
+      words[(record + RECORD.hot) / 4] = slot * 256 + number;
+      patched.push({ record, hot });
+    });
+    return patched;
   }
 
   private newSlot(): number {
@@ -110,24 +195,26 @@ export class Translator {
 
   /** The code in `mfn` is gone: its records too, so only the slots are given back. */
   private drop(mfn: number): void {
-    for (const region of this.regions.get(mfn) ?? []) this.release(region);
-    this.regions.delete(mfn);
-    for (const key of this.refused) if (Math.floor(key / 4096) === mfn) this.refused.delete(key);
+    const page = this.pages.get(mfn);
+    if (page === undefined) return;
+    for (const region of page.regions) this.giveBack(region);
+    this.pages.delete(mfn);
   }
 
   private dropAll(): void {
-    for (const list of this.regions.values())
-      for (const region of list) {
-        this.memory.words[(region.record + RECORD.hot) / 4] = region.hot;
-        this.release(region);
-      }
-    this.regions.clear();
-    this.samples.clear();
+    for (const { regions } of this.pages.values()) for (const region of regions) this.release(region);
+    this.pages.clear();
   }
 
+  /** The interpreter executes the region's entries again. */
   private release(region: Region): void {
-    this.table.set(region.slot, null);
-    this.freeSlots.push(region.slot);
+    for (const { record, hot } of region.entries) this.memory.words[(record + RECORD.hot) / 4] = hot;
+    this.giveBack(region);
+  }
+
+  private giveBack({ slot }: Region): void {
+    this.table.set(slot, null);
+    this.freeSlots.push(slot);
     this.live--;
   }
 }

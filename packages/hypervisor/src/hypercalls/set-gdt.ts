@@ -20,6 +20,7 @@ export const setGdt: Hypercall = {
     for (const mfn of vcpu.gdtFrames) paging.putDescriptorPage(mfn);
     vcpu.gdtFrames.splice(0, vcpu.gdtFrames.length, ...frames);
     vcpu.gdtEntries = entries;
+    vcpu.gate.forget();
     return 0;
   },
 };

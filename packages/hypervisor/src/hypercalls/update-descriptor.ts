@@ -8,6 +8,8 @@ export const updateDescriptor: Hypercall = {
   support: "full",
   handle(call) {
     const { words } = call;
+    // Any VCPU's GDT may have it.
+    for (const vcpu of call.domain.vcpus) vcpu.gate.forget();
     return call.machine.paging.updateDescriptor(
       call.domain.memory,
       call.whole(0),

@@ -11,13 +11,15 @@ import type { DomainShutdown } from "@paravirt/vmm";
 import { joinInput, pumpInput } from "../console-input.ts";
 import { openConsole } from "../console-output.ts";
 import { type GuestOptions, guestOptions } from "../guest-options.ts";
+import { addedArchives, checkUnpacks } from "../initrd.ts";
 import type { ParsedArguments } from "../options.ts";
 import { type GuestSession, runGuest } from "../run-guest.ts";
 import { UsageError } from "../usage-error.ts";
 
 /** `paravirt run debian`: a shell, or one command. */
-export async function runDebian({ options, rest }: ParsedArguments): Promise<number> {
-  const settings = guestOptions(options, 256);
+export async function runDebian(parsed: ParsedArguments): Promise<number> {
+  const { rest } = parsed;
+  const settings = guestOptions(parsed, 256);
   if (rest !== undefined && rest.length === 0)
     throw new UsageError("run debian -- needs a command after the two dashes");
   const guest = await debianGuest({ onProgress: progress(rest === undefined || process.stderr.isTTY === true) });
@@ -25,6 +27,12 @@ export async function runDebian({ options, rest }: ParsedArguments): Promise<num
   // Without a terminal the shell reads its lines from standard input, and the guest ends with them.
   if (!process.stdin.isTTY) return runCommand(guest, ["sh"], settings, true);
   return runShell(guest, settings);
+}
+
+function debianInitrd(guest: DebianGuest, options: GuestOptions, last: readonly Uint8Array[] = []): Uint8Array {
+  const initrd = joinArchives([guest.initramfs, ...addedArchives(guest.initramfs, options), ...last]);
+  checkUnpacks(initrd, options);
+  return initrd;
 }
 
 /** Shows downloads on standard error: one line for each step, with a percentage where it is a terminal. */
@@ -47,6 +55,7 @@ async function runCommand(
   options: GuestOptions,
   isShell: boolean,
 ): Promise<number> {
+  const initrd = debianInitrd(guest, options, [commandArchive(argv)]);
   const output = openConsole(options.console);
   let session: GuestSession | undefined;
   let letGo = (): void => {};
@@ -76,7 +85,7 @@ async function runCommand(
     return await runGuest(
       {
         kernel: guest.image,
-        initrd: joinArchives([guest.initramfs, commandArchive(argv)]),
+        initrd,
         commandLine: guestCommandLine({ mode: "command", stdin: forwardsInput, ...appended(options) }),
         name: "debian",
         onOutput: (bytes) => {
@@ -108,6 +117,7 @@ function writeError(bytes: Uint8Array): Promise<void> {
 
 /** A shell in this terminal. */
 async function runShell(guest: DebianGuest, options: GuestOptions): Promise<number> {
+  const initrd = debianInitrd(guest, options);
   const output = openConsole(options.console);
   let letGo = (): void => {};
   const { columns, rows } = process.stdout;
@@ -115,7 +125,7 @@ async function runShell(guest: DebianGuest, options: GuestOptions): Promise<numb
     return await runGuest(
       {
         kernel: guest.image,
-        initrd: guest.initramfs,
+        initrd,
         commandLine: guestCommandLine({
           mode: "shell",
           messages: true,

@@ -48,6 +48,12 @@ export const ROW = {
   NO_66: 524288,
   /** A register of the address size holds an address. */
   ADDRESS_REG: 1048576,
+  /** A near branch: on AMD's processors 66 makes it 16 bits wide in 64-bit mode, too. */
+  NEAR: 2097152,
+  /** Memory holds a far pointer: AMD's processors know none of 64 bits. */
+  FAR_POINTER: 4194304,
+  /** AMD's processors have no such instruction. */
+  NOT_AMD: 8388608,
 } as const;
 
 /** Columns of {@link INFO_TABLE}, a record for each variant of each row. */
@@ -147,6 +153,7 @@ const ATTRIBUTE_FLAGS: readonly (readonly [string, number])[] = [
   ["opsize", ROW.OPSIZE_TOO],
   ["cc", ROW.CONDITIONAL],
   ["vsib", ROW.VSIB],
+  ["notamd", ROW.NOT_AMD],
 ];
 
 function rowFlags(row: OpcodeRow): number {
@@ -156,9 +163,11 @@ function rowFlags(row: OpcodeRow): number {
   if (row.prefix === "66") flags |= ROW.EATS_66;
   else if (row.prefix === "f3") flags |= ROW.EATS_F3;
   else if (row.prefix === "f2") flags |= ROW.EATS_F2;
+  if (flags & ROW.F64 && row.flow !== "next") flags |= ROW.NEAR;
   for (const code of row.operands) {
     if (code[0] === "H" || code[0] === "B") flags |= ROW.VVVV;
     else if (code.endsWith("adr")) flags |= ROW.ADDRESS_REG;
+    else if (code === "Mp") flags |= ROW.FAR_POINTER;
   }
   return flags;
 }

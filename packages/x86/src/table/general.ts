@@ -217,7 +217,7 @@ ff /6 | push | Ev | d64 R=rsp W=rsp
 0f 1d | nop | @Ev |
 0f 1e | nop | @Ev |
 0f 1f | nop | @Ev |
-0f 0d | nop | @Ev |
+0f 0d | nop | @Ev | notamd
 0f 0d mem | prefetch | @Mb |
 0f 0d /0 mem | prefetch | @Mb |
 0f 0d /1 mem | prefetchw | @Mb |
