@@ -9,6 +9,19 @@ test("decode-function tells what instructions read and write", () => {
   expect(run("decode-function")).toContain("401002  add rax, qword ptr [rdi]");
 });
 
+test("bare-function calls functions, and reports those that go wrong", () => {
+  const text = run("bare-function");
+  expect(text).toContain("gcd(1071, 462): return 21");
+  expect(text).toContain("sum: 2499975000, ");
+  expect(text).toContain("fault 14 at 0xdead0000");
+  expect(text.trimEnd().endsWith("limit")).toBe(true);
+});
+
+test("flat-binary has ports, memory on demand and an instruction of its own", () => {
+  const text = run("flat-binary");
+  expect(text).toContain("page fault at 0x200000: mapped\nSensor says: 20 21 22 23 \nstopped after ");
+});
+
 test("xenstore shows values and watch events", () => {
   const text = run("xenstore");
   expect(text).toContain("changed: /local/domain/7/memory/target");

@@ -31,7 +31,7 @@ export function installPackages(names) {
   if (install().status === 0) return undefined;
   apt("update", "-qq");
   const last = install();
-  return last.status === 0 ? undefined : `${command} failed: ${lastLine(last.stderr)}`;
+  return last.status === 0 ? undefined : `${command} failed: ${mainLine(last.stderr)}`;
 }
 
 /**
@@ -69,24 +69,37 @@ function fetchFile({ folder, settings, name, pattern, kept }) {
   const run = (program, args, cwd = folder) =>
     spawnSync(program, args, { cwd, env: ENVIRONMENT, encoding: "utf8", maxBuffer: 1 << 28 });
   const show = (what) => run("apt-cache", [...settings, "show", "--no-all-versions", what]).stdout ?? "";
-  if (show(name) === "") {
+  const update = () => {
     console.error(`fetching package lists for ${name}`);
-    const update = run("apt-get", [...settings, "update", "-qq"]);
-    if (show(name) === "")
-      throw new Error(`apt knows no ${name}: ${lastLine(update.stderr ?? "apt-get can't be run")}`);
+    return run("apt-get", [...settings, "update", "-qq"]);
+  };
+  if (show(name) === "") {
+    const updated = update();
+    if (show(name) === "") {
+      throw new Error(`apt knows no ${name}: ${mainLine(updated.stderr ?? "apt-get can't be run")}`);
+    }
   }
-  // A metapackage has no files; the real one is the first that it depends on.
-  const real = /^Depends: (linux-image-[^ ,]+)/m.exec(show(name))?.[1] ?? name;
   const work = join(folder, `tmp-${process.pid}`);
   rmSync(work, { recursive: true, force: true });
   mkdirSync(work);
   try {
-    console.error(`downloading ${real}`);
-    const download = run("apt-get", [...settings, "download", "-qq", real], work);
-    const deb = readdirSync(work).find((file) => file.endsWith(".deb"));
-    if (deb === undefined) throw new Error(`${real} could not be downloaded: ${lastLine(download.stderr)}`);
+    let download;
+    const fetch = () => {
+      // A metapackage has no files; the real one is the first that it depends on.
+      const real = /^Depends: (linux-image-[^ ,]+)/m.exec(show(name))?.[1] ?? name;
+      console.error(`downloading ${real}`);
+      download = run("apt-get", [...settings, "download", "-qq", real], work);
+      return readdirSync(work).find((file) => file.endsWith(".deb"));
+    };
+    let deb = fetch();
+    if (deb === undefined) {
+      // Lists that are too old name versions that the mirror has dropped.
+      update();
+      deb = fetch();
+    }
+    if (deb === undefined) throw new Error(`${name} could not be downloaded: ${mainLine(download.stderr)}`);
     const unpacked = run("dpkg-deb", ["-x", deb, "files"], work);
-    if (unpacked.status !== 0) throw new Error(`${deb} could not be unpacked: ${lastLine(unpacked.stderr)}`);
+    if (unpacked.status !== 0) throw new Error(`${deb} could not be unpacked: ${mainLine(unpacked.stderr)}`);
     const path = readdirSync(join(work, "files"), { recursive: true }).find((file) => pattern.test(file));
     if (path === undefined) throw new Error(`${deb} has no file like ${pattern}`);
     renameSync(join(work, "files", path), kept);
@@ -95,6 +108,8 @@ function fetchFile({ folder, settings, name, pattern, kept }) {
   }
 }
 
-function lastLine(text) {
-  return text.trim().split("\n").at(-1) ?? "";
+/** The first error that apt tells of, else its last line. */
+function mainLine(text) {
+  const lines = text.trim().split("\n");
+  return lines.find((line) => /^(E:|Err:)/.test(line)) ?? lines.at(-1) ?? "";
 }

@@ -5,7 +5,7 @@ import { checksumOf } from "./rows.mjs";
 
 const TICKS = Number(spawnSync("getconf", ["CLK_TCK"], { encoding: "utf8" }).stdout) || 100;
 /** A machine that says nothing for so long (seconds) is given up. */
-export const PATIENCE = 400;
+export const PATIENCE = 900;
 
 /** Processor seconds, user and system, that a process and all its threads have taken so far. */
 export function cpuSeconds(pid) {

@@ -58,6 +58,7 @@ export function printTable({ rows, engines, boots }) {
       slowdown: text(row[engine]?.slowdown, 2),
     }));
   }
+  if (others.length === 0) return;
   if (Object.keys(rows).length > 0) console.log("geometric means");
   for (const [title, names] of Object.entries({ ...MEANS, ...GROUPS })) {
     const measured = names.filter((name) => rows[name] !== undefined).length;

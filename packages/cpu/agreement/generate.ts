@@ -1,6 +1,7 @@
 import {
   call,
   faulting,
+  gateCall,
   hostCall,
   indirect,
   integer,
@@ -10,13 +11,14 @@ import {
   modeSwitch,
   raw,
   selfModifying,
+  singleStep,
   stack,
   strings,
   system,
   vector,
   x87,
 } from "./lines.ts";
-import { CELLS, HOST_CALL, PLACES, SLOT_BYTES, SLOTS } from "./places.ts";
+import { CELLS, GATE_RETURN, HOST_CALL, PLACES, SLOT_BYTES, SLOTS } from "./places.ts";
 import type { Line, Program, Section } from "./program.ts";
 import { Random } from "./random.ts";
 
@@ -32,10 +34,12 @@ const THEMES: readonly LineKind[] = [
   selfModifying,
   faulting,
   modeSwitch,
+  gateCall,
   hostCall,
   vector,
   x87,
   system,
+  singleStep,
   raw,
 ];
 const LINES32 = [
@@ -56,6 +60,11 @@ const LINES32 = [
   "movzx ecx, al",
   "paddd xmm1, xmm2",
   "mov eax, 0x3b\nmov es, eax",
+  "mov eax, 0x43\nmov ds, eax",
+  "mov eax, 0x43\nmov ss, eax\npush eax\npop ecx\nmov eax, 0x2b\nmov ss, eax",
+  "xor eax, eax\nmov ds, eax",
+  "mov eax, 0x2b\nmov ds, eax",
+  "mov eax, es:[ebx+4090]",
   "aam 10",
   "cmp eax, edx\nja .+3\ninc eax",
 ];
@@ -121,6 +130,17 @@ export function generateProgram(seed: number): Program {
   pin("handler:");
   add(`inc qword ptr [${PLACES.data + CELLS.faults}]`);
   pin("iretq");
+  const gate = themes.includes(gateCall);
+  if (gate) {
+    // Takes the frame of an entry, works, and leaves a frame for the return.
+    pin("kernel:");
+    add("pop rcx\npop r11");
+    for (let count = r.below(5); count > 0; count--)
+      add(r.pick([integer, integer, loop, call, vector, hostCall])(r, context));
+    add("push 0\npush rcx\npush r11\npush rax");
+    add(`mov eax, ${GATE_RETURN}\nsyscall`);
+    pin("jmp next");
+  }
   // What the other VCPU does.
   pin("writer:");
   pin("xor byte ptr [rip+patch0], 0x28\ninc byte ptr [rip+patch1+1]\nint3");
@@ -142,5 +162,5 @@ export function generateProgram(seed: number): Program {
     pin(slot % 2 === 0 ? "retf" : `jmp far fword ptr [ebx+${CELLS.back}]`, "code32");
   }
   const offset = r.chance(30) ? 4096 - 1 - r.below(200) : r.below(2000);
-  return { seed, lines, offset };
+  return { seed, lines, offset, gate };
 }

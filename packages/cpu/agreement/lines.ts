@@ -313,6 +313,13 @@ export const modeSwitch: LineKind = (r, context) => {
   return `lea eax, [rip+${back}]\nmov [rbx+${CELLS.back}], eax\n${transfer}\n${back}:`;
 };
 
+/** Through the gate and back, in most rounds. */
+export const gateCall: LineKind = (r, context) => {
+  const skip = context.fresh();
+  const body = ["syscall", ...(r.chance(40) ? [`add rax, [rbx+${place(r)}]`] : [])];
+  return r.chance(50) ? body.join("\n") : [RARELY(r), `jnz ${skip}`, ...body, `${skip}:`].join("\n");
+};
+
 /** Changes of the address space and of page tables. */
 export const hostCall: LineKind = (r, context) => {
   const skip = context.fresh();
@@ -419,16 +426,18 @@ export const system: LineKind = (r, context) => {
   return r.chance(30) ? line : [RARELY(r), `jnz ${skip}`, line, `${skip}:`].join("\n");
 };
 
-/** A few instructions under the trap flag. */
+/** A few instructions under the trap flag, or with alignment checked. */
 export const singleStep: LineKind = (r, context) => {
   const skip = context.fresh();
+  const flag = r.pick([0x100, 0x40000]);
   return [
     RARELY(r),
     `jnz ${skip}`,
-    "pushfq\nor dword ptr [rsp], 0x100\npopfq",
+    `pushfq\nor dword ptr [rsp], ${flag}\npopfq`,
     integer(r, context),
     stack(r, context),
-    "pushfq\nand dword ptr [rsp], -257\npopfq",
+    r.pick([integer, vector, strings])(r, context),
+    `pushfq\nand dword ptr [rsp], ${-1 - flag}\npopfq`,
     `${skip}:`,
   ].join("\n");
 };

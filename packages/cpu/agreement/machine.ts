@@ -1,9 +1,9 @@
 import { Instruction } from "@paravirt/x86";
 import { Engine } from "../src/engine.ts";
 import { STATE } from "../src/layout.ts";
-import { EXIT, type Exit } from "../src/vcpu.ts";
+import { EXIT, type Exit, type GatePlan } from "../src/vcpu.ts";
 import type { VirtualCpu } from "../src/virtual-cpu.ts";
-import { CELLS, CODE_PAGES, HOST_CALL, PLACES, SELECTOR, SLOT_BYTES, SLOTS } from "./places.ts";
+import { CELLS, CODE_PAGES, GATE_RETURN, HOST_CALL, PLACES, SELECTOR, SLOT_BYTES, SLOTS } from "./places.ts";
 import type { Image, Program } from "./program.ts";
 import { Random } from "./random.ts";
 
@@ -23,6 +23,8 @@ const DESCRIPTORS: Readonly<Record<number, bigint>> = {
   [SELECTOR.data >> 3]: 0x00cff3000000ffffn,
   [SELECTOR.code64 >> 3]: 0x00affb000000ffffn,
   7: 0x00cff3a01000ffffn,
+  // A limit in the middle of the data pages.
+  8: 0x00c0f30000000a00n,
 };
 
 /** How a machine executes: what must make no difference. */
@@ -78,13 +80,16 @@ interface Frames {
   readonly missing: number;
   readonly moving: readonly [number, number];
   readonly stack: readonly [number, number];
+  readonly gateStack: number;
+  /** Holds the bytes that mask events and tell of them. */
+  readonly events: number;
 }
 
 /** Executes programs, each from the same beginning, and plays the host for them. */
 export class AgreementMachine {
   readonly style: Style;
   readonly engine: Engine;
-  private readonly instruction = new Instruction();
+  private readonly instruction = new Instruction({ amd: true });
   private readonly firstFrame: number;
   private nextFrame: number;
   private frames!: Frames;
@@ -93,6 +98,7 @@ export class AgreementMachine {
   private other!: VirtualCpu;
   private image!: Image;
   private program!: Program;
+  private gate: GatePlan | undefined;
   private ticks = 0;
   private calls = 0;
   private faults = 0;
@@ -146,6 +152,8 @@ export class AgreementMachine {
       missing: frame(),
       moving: [frame(), frame()],
       stack: [frame(), frame()],
+      gateStack: frame(),
+      events: frame(),
     };
     this.frames = frames;
     this.roots = [frame(), frame()];
@@ -175,6 +183,7 @@ export class AgreementMachine {
         map(PLACES.code + index * 4096, mfn, WRITE);
         map(PLACES.alias + index * 4096, mfn, WRITE);
       });
+      map(PLACES.gateStack, frames.gateStack, WRITE);
       map(PLACES.code32, frames.code32, WRITE);
       map(PLACES.functions, frames.functions[space], WRITE);
       map(PLACES.high, frames.data[0], WRITE);
@@ -182,6 +191,21 @@ export class AgreementMachine {
     }
     this.vcpu = this.newVcpu(0);
     this.other = this.newVcpu(1);
+    this.gate = program.gate
+      ? {
+          inKernel: false,
+          kernelRoot: this.roots[1],
+          userRoot: this.roots[0],
+          otherGsBase: BigInt(PLACES.data + 64),
+          kernelStack: BigInt(PLACES.gateStack + 4096),
+          entry: this.label("kernel"),
+          returnNumber: GATE_RETURN,
+          flatSelectors: SELECTOR.code64 | (SELECTOR.data << 16),
+          knownSelectors: 0,
+          maskAt: frames.events * 4096,
+          pendingAt: frames.events * 4096 + 1,
+        }
+      : undefined;
     const { vcpu } = this;
     for (let i = 0; i < 16; i++) vcpu.regs[i] = random.chance(20) ? BigInt(random.below(300)) : random.wide();
     vcpu.regs[3] = BigInt(PLACES.data);
@@ -268,7 +292,32 @@ export class AgreementMachine {
     return this.outcome(stopped, events);
   }
 
+  /** Executes a slice, through the gate if there is one. */
   private next(slices: Random, limit: number): Exit {
+    if (this.gate === undefined) return this.slice(slices, limit);
+    this.openContexts();
+    this.vcpu.armGate(this.gate);
+    const exit = this.slice(slices, limit);
+    const passed = this.vcpu.closeGate();
+    if (passed !== undefined) this.gate = { ...this.gate, inKernel: passed.inKernel, otherGsBase: passed.otherGsBase };
+    return exit;
+  }
+
+  /**
+   * Has the TLB know both address spaces in both modes. The gate shuts where one is new, which would depend on how a program
+   * is cut into slices.
+   */
+  private openContexts(): void {
+    const { vcpu } = this;
+    const { root, mode } = vcpu;
+    for (const each of mode === 64 ? ([32, 64] as const) : ([64, 32] as const)) {
+      vcpu.mode = each;
+      for (const space of this.roots) vcpu.setRoot(space);
+    }
+    vcpu.setRoot(root);
+  }
+
+  private slice(slices: Random, limit: number): Exit {
     const { style, vcpu } = this;
     if (style.drive === "step" || (style.drive === "mixed" && slices.chance(30))) return vcpu.step();
     const slice = slices.pick([1, 2, 7, 50, 300, 300, 3000, 3000, 20_000]);
@@ -310,6 +359,10 @@ export class AgreementMachine {
       case EXIT.SYSCALL:
         vcpu.regs[1] = vcpu.rip;
         vcpu.regs[11] = vcpu.rflags;
+        if (this.gate?.inKernel) {
+          this.gate = { ...this.gate, inKernel: false };
+          vcpu.setRoot(this.roots[0]);
+        }
         return true;
       case EXIT.INTERRUPT:
         vcpu.rip += BigInt(exit.length);

@@ -10,6 +10,8 @@ export const PLACES = {
   moving: 0xa04000,
   /** Two pages of stack. */
   stack: 0xb00000,
+  /** A page of stack for what a gate enters. */
+  gateStack: 0xb04000,
   /** Eight pages of 64-bit code, writable. */
   code: 0xc00000,
   /** A page of 32-bit code. */
@@ -67,6 +69,9 @@ export const HOST_CALL = {
   /** All translations are dropped. */
   flush: 0x8b,
 } as const;
+
+/** What RAX holds to return through the gate. */
+export const GATE_RETURN = 23;
 
 /** Selectors of flat segments at CPL 3, as Xen's guests have them. */
 export const SELECTOR = { code32: 0x23, data: 0x2b, code64: 0x33 } as const;

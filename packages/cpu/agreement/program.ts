@@ -19,6 +19,8 @@ export interface Program {
   readonly lines: readonly Line[];
   /** Where in the first code page the program begins. */
   readonly offset: number;
+  /** Whether `syscall` leads through an armed gate to the label `kernel` in the second address space. */
+  readonly gate?: boolean;
 }
 
 /** A program's bytes. */

@@ -1,10 +1,19 @@
 import { Comparer, type Disagreement } from "./compare.ts";
 import { generateProgram } from "./generate.ts";
+import { generateNoise } from "./noise.ts";
 import { listing, type Program } from "./program.ts";
 import { shrink } from "./shrink.ts";
 
 /** Programs after which machines are made anew. */
 const BATCH = 50;
+
+/** One program of this many is noise instead of what a programmer might write. */
+const NOISE_EVERY = 10;
+
+/** The program of a seed. */
+export function programOf(seed: number): Program {
+  return seed % NOISE_EVERY === 0 ? { ...generateNoise(seed / NOISE_EVERY), seed } : generateProgram(seed);
+}
 
 /** What {@link runAgreement} is asked. */
 export interface AgreementOptions {
@@ -36,7 +45,7 @@ export function runAgreement(options: AgreementOptions): AgreementReport {
       finish();
       comparer = new Comparer();
     }
-    const program = generateProgram(options.seed + index);
+    const program = programOf(options.seed + index);
     const disagreement = comparer.compare(program);
     if (disagreement === undefined) continue;
     finish();

@@ -2,12 +2,22 @@ import { Engine } from "../src/engine.ts";
 import { ACCESS, STATE } from "../src/layout.ts";
 import { type EngineOptions, EXIT, type Exit } from "../src/vcpu.ts";
 import type { VirtualCpu } from "../src/virtual-cpu.ts";
-import { type Case, type CasePage, COMPLETED, FX, METHOD, type Outcome, PAGE_ACCESS, TIMED_OUT } from "./processor-state.ts";
+import {
+  type Case,
+  type CasePage,
+  COMPLETED,
+  FX,
+  METHOD,
+  type Outcome,
+  PAGE_ACCESS,
+  TIMED_OUT,
+} from "./processor-state.ts";
 
 const PRESENT_USER = 5n;
 const WRITABLE = 2n;
 const NO_EXECUTE = 1n << 63n;
 const OWNER = 1;
+const OSXSAVE = 0x40000n;
 const BREAKPOINT = 3;
 const PAGE_FAULT = 14;
 const FETCH = 16;
@@ -25,6 +35,7 @@ const DESCRIPTORS: ReadonlyMap<number, bigint> = new Map([
   [0x30, 0x00affb000000ffffn],
 ]);
 /** Where the selectors of a {@link ProcessorState} stand in the engine's order: DS ES FS GS CS SS. */
+const CODE = 1;
 const SELECTOR_INDEX = [3, 0, 4, 5, 1, 2] as const;
 
 /** Executes cases on the engine, each from the same pages. */
@@ -59,6 +70,8 @@ export class CaseMachine {
     this.vcpu = this.engine.createVcpu(0);
     this.vcpu.owner = OWNER;
     this.vcpu.setRoot(this.root);
+    // As Linux sets them: XSAVE in use, alignment checks allowed.
+    this.vcpu.cr4 |= OSXSAVE;
     this.warm();
   }
 
@@ -97,7 +110,7 @@ export class CaseMachine {
    * instruction is one that is never translated.
    */
   run(test: Case, tier: 0 | 1 = 0): Outcome | undefined {
-    const { engine, vcpu } = this;
+    const { engine } = this;
     const { bytes } = engine.memory;
     for (const { page, offset, bytes: patch } of test.patches) {
       const { frame, before, page: there } = this.pages[page]!;
@@ -124,8 +137,12 @@ export class CaseMachine {
     vcpu.rip = state.rip;
     const { selectors } = vcpu;
     SELECTOR_INDEX.forEach((number, index) => {
-      selectors[number] = state.selectors[index]!;
+      const selector = state.selectors[index]!;
+      vcpu.loadSegment(number, selector);
+      // Neither CS nor what a case left behind comes in by that way.
+      selectors[number] = selector;
     });
+    vcpu.segments.load(CODE, DESCRIPTORS.get(selectors[CODE]! & 0xfff8));
     for (let i = 0; i < 4; i++) view.setBigUint64(STATE.segmentBase + i * 8, 0n, true);
     vcpu.fsBase = state.fsBase;
     vcpu.gsBase = state.gsBase;
@@ -151,16 +168,17 @@ export class CaseMachine {
   private step(rip: bigint, repeated: boolean): Exit {
     let exit = this.vcpu.step();
     // Long string instructions pause.
-    for (let i = 0; repeated && exit.reason === EXIT.BUDGET && this.vcpu.rip === rip && i < SLICES; i++) exit = this.vcpu.step();
+    for (let i = 0; repeated && exit.reason === EXIT.BUDGET && this.vcpu.rip === rip && i < SLICES; i++)
+      exit = this.vcpu.step();
     return exit;
   }
 
   private translate(rip: bigint): boolean {
-    if (this.vcpu.mode !== 64 || this.engine.exports.walk(rip, ACCESS.EXECUTE) !== 0) return false;
+    if (this.engine.exports.walk(rip, ACCESS.EXECUTE) !== 0) return false;
     const frame = this.pages.find(({ page }) => BigInt(page.address) === (rip & ~4095n))!.frame;
     const { blocksTranslated } = this.engine.stats;
     return (
-      this.engine.translator.translate(frame, Number(rip & 4095n)) &&
+      this.engine.translator.translate(frame, Number(rip & 4095n), this.vcpu.mode) &&
       this.engine.stats.blocksTranslated === blocksTranslated + 1
     );
   }

@@ -43,7 +43,7 @@ function vectors(random: Random, fx: Uint8Array, view: DataView, row: OpcodeRow)
 }
 
 /** Control and status word, tags and registers as x87 code meets them: all precisions, roundings, masks, waiting exceptions. */
-function stack(random: Random, fx: Uint8Array, view: DataView): void {
+function stack(random: Random, view: DataView): void {
   const masks = random.below(3) ? 0x3f : random.below(64);
   const precision = random.below(2) ? 3 : random.below(4);
   const rounding = random.below(2) ? 0 : random.below(4);
@@ -95,7 +95,7 @@ export function fpuImage(random: Random, row: OpcodeRow): Uint8Array {
   view.setUint32(FX.mxcsr, DEFAULT_MXCSR, true);
   const use = fpuUse(row);
   if (use.x87) {
-    if (row.feature === "x87" || row.feature === "fxsr") stack(random, fx, view);
+    if (row.feature === "x87" || row.feature === "fxsr") stack(random, view);
     else multimedia(random, fx, view, row);
   }
   if (use.vectors) vectors(random, fx, view, row);
@@ -116,18 +116,23 @@ const DOUBLES = [
 ];
 const INTEGERS = [0n, 1n, -1n, 32767n, -32768n, 2n ** 31n - 1n, -(2n ** 31n), 2n ** 63n - 1n, -(2n ** 63n)];
 
+/** Reserved bits may be set; but not AMD's misaligned-exception mask, which the engine doesn't have. */
+function anyMxcsr(random: Random): number {
+  return random.once(10) ? random.word() & ~0x20000 : mxcsr(random);
+}
+
 /** What an x87 or state-loading instruction finds in its memory operand of `size` bytes; `undefined` for what lies there. */
 export function fpuOperand(random: Random, row: OpcodeRow, size: number): Uint8Array | undefined {
   const bytes = new Uint8Array(size > 28 ? 32 : size);
   const view = new DataView(bytes.buffer);
   const sign = BigInt(random.below(2));
   const { name } = row;
-  if (name === "ldmxcsr") view.setUint32(0, random.once(10) ? random.word() : mxcsr(random), true);
+  if (name === "ldmxcsr") view.setUint32(0, anyMxcsr(random), true);
   else if (name === "fxrstor" || name === "xrstor") {
     view.setUint16(0, DEFAULT_CONTROL_WORD ^ random.below(64), true);
     view.setUint16(2, random.below(65536) & ~0x8080, true);
     view.setUint8(4, random.below(256));
-    view.setUint32(24, random.once(10) ? random.word() : mxcsr(random), true);
+    view.setUint32(24, anyMxcsr(random), true);
   } else if (row.feature !== "x87") return undefined;
   else if (name === "fldcw") view.setUint16(0, random.below(65536), true);
   else if (name === "fldenv" || name === "frstor") {
@@ -136,13 +141,16 @@ export function fpuOperand(random: Random, row: OpcodeRow, size: number): Uint8A
     const half = size === 14 || size === 94 ? 2 : 4;
     view.setUint16(0, DEFAULT_CONTROL_WORD ^ random.below(64), true);
     view.setUint16(half, (random.below(8) << 11) | random.below(64), true);
-  } else if (name === "fbld") for (let i = 0; i < 10; i++) bytes[i] = random.once(12) ? random.below(256) : random.below(10) * 16 + random.below(10);
+  } else if (name === "fbld")
+    for (let i = 0; i < 10; i++)
+      bytes[i] = random.once(12) ? random.below(256) : random.below(10) * 16 + random.below(10);
   else if (name.startsWith("fi")) {
     const value = random.below(2) ? random.pick(INTEGERS) : BigInt(random.below(1000)) - 500n;
     if (size === 2) view.setInt16(0, Number(BigInt.asIntN(16, value)), true);
     else if (size === 4) view.setInt32(0, Number(BigInt.asIntN(32, value)), true);
     else view.setBigInt64(0, value, true);
-  } else if (size === 4) view.setUint32(0, random.below(2) ? random.pick(SINGLES) + Number(sign) * 2 ** 31 : random.word() >>> 0, true);
+  } else if (size === 4)
+    view.setUint32(0, random.below(2) ? random.pick(SINGLES) + Number(sign) * 2 ** 31 : random.word() >>> 0, true);
   else if (size === 8) {
     if (random.below(2)) view.setBigUint64(0, random.pick(DOUBLES) | (sign << 63n), true);
     else view.setBigUint64(0, (random.next() & (2n ** 56n - 1n)) | (BigInt(0x3f + Number(sign) * 0x80) << 56n), true);

@@ -27,14 +27,24 @@ export interface GenerateOptions {
   readonly pages: readonly CasePage[];
   /** Only groups whose name contains it. */
   readonly group?: string | undefined;
+  /** Whether some cases have random bytes; `true` when left out. */
+  readonly randomBytes?: boolean;
 }
 
 /** Makes about `count` cases, as many for each row and mode, in the order of the table; with random bytes at the end. */
-export function* generate({ rows, count, seed, pages, group }: GenerateOptions): Generator<GroupedCase> {
+export function* generate({
+  rows,
+  count,
+  seed,
+  pages,
+  group,
+  randomBytes = true,
+}: GenerateOptions): Generator<GroupedCase> {
   const random = new Random(seed);
   const instruction = new Instruction({ amd: true });
   const wanted = rows.filter((index) => group === undefined || groupOf(OPCODES[index]!).includes(group));
-  const others = group === undefined || RANDOM_BYTES.includes(group) ? Math.ceil(count / RANDOM_BYTES_SHARE) : 0;
+  const others =
+    randomBytes && (group === undefined || RANDOM_BYTES.includes(group)) ? Math.ceil(count / RANDOM_BYTES_SHARE) : 0;
   const weight = wanted.reduce((sum, index) => sum + shareOf(index, 64) + shareOf(index, 32), 0);
   for (const index of wanted) {
     for (const bits of [64, 32] as const) {
@@ -49,7 +59,7 @@ export function* generate({ rows, count, seed, pages, group }: GenerateOptions):
   }
   for (let made = 0; made < others; ) {
     const bits = random.below(WIDE_SHARE + 1) ? 64 : 32;
-    const code = randomBytes(random, bits, instruction, rows);
+    const code = makeRandomBytes(random, bits, instruction, rows);
     if (code === undefined) continue;
     made++;
     const test = makeCase(code, random.word() >>> 0, bits, pages);
@@ -69,7 +79,7 @@ const LONGEST = 15;
 const UNKNOWN_ENCODINGS = new Set([0x62, 0x8f]);
 
 /** Random bytes; `undefined` where an instruction begins that isn't compared. */
-function randomBytes(
+function makeRandomBytes(
   random: Random,
   bits: 64 | 32,
   instruction: Instruction,
@@ -83,11 +93,25 @@ function randomBytes(
   if (at < 13 && random.below(3)) code[at++] = 0x0f;
   if (UNKNOWN_ENCODINGS.has(code[at]!) || entersKernel(code)) return undefined;
   const length = decode(code, 0, code.length, bits, instruction);
-  if (length === 0) return code;
+  // With so many prefixes what is no instruction may also be too long: #GP or #UD.
+  if (length === 0) return at > 6 || isAlternativeControl(code) ? undefined : code;
   return rows.includes(instruction.row) ? code.slice(0, length) : undefined;
 }
 
-/** SYSCALL, SYSENTER or INT may hide wherever the two decoders disagree on a length. */
+/** LOCK MOV CR0 is AMD's way to CR8 outside of 64-bit mode: privileged, where others have no such instruction. */
+function isAlternativeControl(code: Uint8Array): boolean {
+  const at = code.indexOf(0x0f);
+  return code.indexOf(0xf0) < at && (code[at + 1] === 0x20 || code[at + 1] === 0x22);
+}
+
+/** SYSCALL, SYSENTER, INT, VMCALL or VMMCALL may hide wherever the two decoders disagree on a length. */
 function entersKernel(code: Uint8Array): boolean {
-  return code.some((byte, i) => byte === 0xcd || (byte === 0x0f && (code[i + 1] === 0x05 || code[i + 1] === 0x34)));
+  return code.some(
+    (byte, i) =>
+      byte === 0xcd ||
+      (byte === 0x0f &&
+        (code[i + 1] === 0x05 ||
+          code[i + 1] === 0x34 ||
+          (code[i + 1] === 0x01 && (code[i + 2] === 0xc1 || code[i + 2] === 0xd9)))),
+  );
 }

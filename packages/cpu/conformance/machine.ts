@@ -1,19 +1,31 @@
 import { Engine } from "../src/engine.ts";
-import { type EngineOptions, EXIT } from "../src/vcpu.ts";
+import { type EngineOptions, EXIT, type ExitReason } from "../src/vcpu.ts";
 import type { VirtualCpu } from "../src/virtual-cpu.ts";
-import { type Case, LAYOUT, type Outcome } from "./cases.ts";
+import { LAYOUT } from "./cases.ts";
 
 const PRESENT_USER = 5;
 const WRITABLE = 2;
 const OWNER = 1;
 
 /** What tests and benchmarks choose. */
-export type MachineOptions = Pick<EngineOptions, "translate" | "sampleInterval"> & {
+export type MachineOptions = Pick<EngineOptions, "translate" | "sampleInterval" | "features"> & {
   /** Instructions in one call of `run`; 1000 when left out. */
   readonly budget?: number;
 };
 
-/** Executes cases on the engine, each from the same pages. */
+/** State after a program. */
+export interface ProgramOutcome {
+  readonly exit: ExitReason;
+  readonly rip: bigint;
+  readonly registers: bigint[];
+  readonly flags: bigint;
+  readonly data: number[];
+  readonly stack: number[];
+  /** Instructions that the engine executed since it was made. */
+  readonly instructions: number;
+}
+
+/** Executes small programs on the engine, each from the same pages. Single instructions are for `CaseMachine`. */
 export class ConformanceMachine {
   readonly engine: Engine;
   readonly vcpu: VirtualCpu;
@@ -67,44 +79,8 @@ export class ConformanceMachine {
     quads[table * 512 + (Math.floor(address / 4096) % 512)] = BigInt(frame * 4096 + PRESENT_USER + flags);
   }
 
-  /**
-   * Executes the case; a repeated string instruction to its end. Tier 1 goes through translated code: `undefined` when the
-   * instruction is one that is never translated.
-   */
-  run(test: Case, tier: 0 | 1 = 0): Outcome | undefined {
-    const { engine, vcpu, frames, images } = this;
-    const { bytes } = engine.memory;
-    bytes.fill(0xcc, frames.code * 4096, frames.code * 4096 + 4096);
-    bytes.set(test.code, frames.code * 4096 + (LAYOUT.entry - LAYOUT.code));
-    engine.frames.written(frames.code);
-    bytes.set(images.data, frames.data * 4096);
-    bytes.set(images.stack, frames.stack * 4096);
-    vcpu.regs.set(test.registers);
-    vcpu.rflags = test.flags;
-    vcpu.rip = BigInt(LAYOUT.entry);
-    if (tier === 1 && !engine.translator.translate(frames.code, LAYOUT.entry - LAYOUT.code)) return undefined;
-    // In tier 1 the case ends at the breakpoint that follows it.
-    let exit = tier === 1 ? vcpu.run(this.budget) : vcpu.step();
-    while (exit.reason === EXIT.BUDGET && (tier === 1 || vcpu.rip === BigInt(LAYOUT.entry)))
-      exit = tier === 1 ? vcpu.run(this.budget) : vcpu.step();
-    const changes: [number, number][] = [];
-    const compare = (frame: number, image: Uint8Array, address: number) => {
-      for (let i = 0; i < 4096; i++)
-        if (bytes[frame * 4096 + i] !== image[i]) changes.push([address + i, bytes[frame * 4096 + i]!]);
-    };
-    compare(frames.data, images.data, LAYOUT.data);
-    compare(frames.stack, images.stack, LAYOUT.stack);
-    return {
-      vector: exit.reason === EXIT.FAULT ? exit.vector : -1,
-      rip: vcpu.rip,
-      registers: vcpu.regs,
-      flags: vcpu.rflags,
-      changes,
-    };
-  }
-
   /** Executes a program from the entry to its breakpoint; `seeds` go to the registers that programs may use freely. */
-  execute(code: Uint8Array, seeds: readonly bigint[]) {
+  execute(code: Uint8Array, seeds: readonly bigint[]): ProgramOutcome {
     const { engine, vcpu, frames, images } = this;
     const { bytes } = engine.memory;
     bytes.set(code, frames.code * 4096 + (LAYOUT.entry - LAYOUT.code));

@@ -27,12 +27,17 @@ const BREAKPOINT_ROWS = /^(pushf|movs|cmps|stos|lods|scas|lss)$/;
 
 /** A case with what the comparison wants to know of it. */
 export interface MadeCase extends Case {
+  /** The bytes that the case was made of. */
+  readonly original: Uint8Array;
+  /** The instruction: the same, but that its displacement may lead to where the case wants it. */
   readonly code: Uint8Array;
   readonly seed: number;
   readonly row: OpcodeRow;
   readonly instruction: Instruction;
-  /** The instruction as decoded in plain text numbers: length 0 when the engine's decoder refuses the bytes. */
+  /** Bytes of the instruction; 0 when the decoder says that there is none. */
   readonly length: number;
+  /** Bytes that may differ: page × 2¹² + offset. */
+  readonly ignored: readonly number[];
 }
 
 /** Builds the state around an instruction. */
@@ -66,11 +71,12 @@ class Builder {
   /** Mostly in the middle of a page; sometimes across a border, sometimes with the last byte on the last page. */
   private entry(): number {
     const { random, code } = this;
-    const kind = random.below(24);
+    // How many bytes of what is no instruction must be there before it is refused, differs from one to the next.
+    const kind = this.instruction.length === 0 ? 24 : random.below(24);
     if (kind === 0) return PLACE.code + 4096 - random.below(code.length + 1);
     // A breakpoint needs room.
     if (kind === 1 && !this.breakpoint) return PLACE.codeEnd - code.length;
-    if (kind === 2 && random.once(3)) return PLACE.codeEnd - 1 - random.below(code.length);
+    if (kind === 2 && !this.breakpoint && random.once(3)) return PLACE.codeEnd - 1 - random.below(code.length);
     return PLACE.code + 0x800 + random.below(64);
   }
 
@@ -80,8 +86,11 @@ class Builder {
     const mask = aligned && random.below(12) > 0 ? ~(size - 1) : -1;
     const around = (border: number) => BigInt((border - random.below(size + 2)) & mask) & 0xffffffffn;
     const kind = random.below(100);
-    if (kind < 66) return BigInt(random.pick([PLACE.data, PLACE.data, PLACE.pair, PLACE.stack]) + ((random.below(4096 - size)) & mask));
-    if (kind < 70) return BigInt(PLACE.readOnly + ((random.below(4096 - size)) & mask));
+    if (kind < 66)
+      return BigInt(
+        random.pick([PLACE.data, PLACE.data, PLACE.pair, PLACE.stack]) + (random.below(4096 - size) & mask),
+      );
+    if (kind < 70) return BigInt(PLACE.readOnly + (random.below(4096 - size) & mask));
     if (kind < 73) return around(PLACE.readOnly);
     if (kind < 77) return around(PLACE.pair + 4096);
     if (kind < 80) return around(PLACE.pairEnd);
@@ -137,7 +146,9 @@ class Builder {
     offset = wrap(offset);
     const setRegister = (number: number, value: bigint) => {
       general[number] =
-        addressBits === 64 ? BigInt.asUintN(64, value) : (general[number]! >> BigInt(addressBits) << BigInt(addressBits)) | wrap(value);
+        addressBits === 64
+          ? BigInt.asUintN(64, value)
+          : ((general[number]! >> BigInt(addressBits)) << BigInt(addressBits)) | wrap(value);
     };
     const { base, index, scale } = instruction;
     const displacement = BigInt(instruction.displacement);
@@ -154,16 +165,19 @@ class Builder {
     } else if (index >= 0) {
       setRegister(index, BigInt.asUintN(addressBits, offset - displacement) >> BigInt(scale));
       this.setDisplacement(BigInt.asIntN(addressBits, offset - (wrap(general[index]!) << BigInt(scale))));
-    } else this.setDisplacement(bits === 64 && displacementBytes(instruction) === 4 ? BigInt.asIntN(64, offset) : offset);
+    } else
+      this.setDisplacement(bits === 64 && displacementBytes(instruction) === 4 ? BigInt.asIntN(64, offset) : offset);
     return this.operandAddress();
   }
 
   private segmentBaseFor(target: bigint, addressBits: number): bigint {
-    const room = addressBits === 64 ? this.random.next() >> BigInt(this.random.below(64)) : BigInt(this.random.word() >>> 0);
+    const room =
+      addressBits === 64 ? this.random.next() >> BigInt(this.random.below(64)) : BigInt(this.random.word() >>> 0);
     const base = BigInt.asUintN(64, target - BigInt.asUintN(Math.min(addressBits, 32), room));
     if (this.bits === 32) return BigInt.asUintN(32, base);
-    // Linux gives user mode only bases of its own half.
-    return base < BigInt(PLACE.userEnd) ? base : BigInt(this.random.below(4096));
+    // Linux gives user mode only bases of its own half. AMD's processors want the offset canonical, too, not only the sum.
+    if (target >= HALF && target - base < HALF) return 0n;
+    return base < BigInt(PLACE.userEnd) ? base : 0n;
   }
 
   /** Changes the displacement if `value` fits into it. */
@@ -173,8 +187,7 @@ class Builder {
     if (size === 0) return;
     const signed = BigInt.asIntN(size * 8, value);
     if (size < instruction.addressSize && signed !== BigInt.asIntN(64, value)) return;
-    for (let i = 0; i < size; i++)
-      code[instruction.displacementOffset + i] = Number((signed >> BigInt(i * 8)) & 0xffn);
+    for (let i = 0; i < size; i++) code[instruction.displacementOffset + i] = Number((signed >> BigInt(i * 8)) & 0xffn);
     decode(code, 0, code.length, this.bits, instruction);
   }
 
@@ -215,7 +228,10 @@ function implicitRegisters(builder: Builder): void {
   const { name } = row;
   const low = (number: number, value: bigint) => {
     const bits = BigInt(instruction.addressSize * 8);
-    general[number] = bits === 64n ? BigInt.asUintN(64, value) : ((general[number]! >> bits) << bits) | BigInt.asUintN(Number(bits), value);
+    general[number] =
+      bits === 64n
+        ? BigInt.asUintN(64, value)
+        : ((general[number]! >> bits) << bits) | BigInt.asUintN(Number(bits), value);
   };
   const kinds = instruction.kinds;
   if (kinds.includes(OPERAND.STRING_SOURCE) || kinds.includes(OPERAND.STRING_DESTINATION)) {
@@ -273,14 +289,17 @@ function meaningfulOperands(builder: Builder): void {
         const offset = instruction.operandSize;
         builder.pokeQuad(builder.operandAddress() + BigInt(offset), selectorFor(random), 2);
       }
-    } else if (instruction.kinds[0] === OPERAND.REGISTER && random.below(8)) general[instruction.registers[0]!] = target;
+    } else if (instruction.kinds[0] === OPERAND.REGISTER && random.below(8))
+      general[instruction.registers[0]!] = target;
   } else if (memory && random.below(3) === 0) {
     const bytes = row.feature === "general" ? integerOperand(random, size || 8) : undefined;
     if (bytes) builder.poke(builder.operandAddress(), bytes);
   }
   if (memory) {
     const index = instruction.kinds.indexOf(OPERAND.MEMORY);
-    const bytes = random.below(4) ? fpuOperand(random, row, instruction.sizes[index]!) : undefined;
+    // What lies in the pages would set MXCSR bits that not every processor has.
+    const wanted = random.below(4) > 0 || /^(ldmxcsr|fxrstor)$/.test(name);
+    const bytes = wanted ? fpuOperand(random, row, instruction.sizes[index]!) : undefined;
     if (bytes) builder.poke(builder.operandAddress(), bytes);
   }
   if (/^l[dsfge]s$/.test(name))
@@ -301,7 +320,8 @@ function stackContents(builder: Builder): void {
   const size = instruction.operandSize;
   const at = BigInt.asUintN(bits, general[RSP]!);
   const slot = (index: number, value: bigint) => builder.pokeQuad(at + BigInt(index * size), value, size);
-  const code = () => BigInt(random.once(8) ? random.pick([0, 0x10, 0x18, DATA, 0x30, 0x20]) : random.below(2) ? CODE64 : CODE32);
+  const code = () =>
+    BigInt(random.once(8) ? random.pick([0, 0x10, 0x18, DATA, 0x30, 0x20]) : random.below(2) ? CODE64 : CODE32);
   if (name === "ret") slot(0, builder.codeTarget());
   else if (name === "retf") {
     slot(0, builder.codeTarget());
@@ -364,7 +384,14 @@ export function makeCase(
     flags,
     fsBase: builder.fsBase,
     gsBase: builder.gsBase,
-    selectors: Uint16Array.of(DATA, DATA, bits === 64 ? 0 : DATA, bits === 64 ? 0 : DATA, bits === 64 ? CODE64 : CODE32, DATA),
+    selectors: Uint16Array.of(
+      DATA,
+      DATA,
+      bits === 64 ? 0 : DATA,
+      bits === 64 ? 0 : DATA,
+      bits === 64 ? CODE64 : CODE32,
+      DATA,
+    ),
     fx: fpuImage(random, row),
   };
   return {
@@ -372,12 +399,22 @@ export function makeCase(
     method: builder.breakpoint ? METHOD.BREAKPOINT : METHOD.SINGLE_STEP,
     state,
     patches: [...builder.patches, ...codePatches(builder)],
+    original: code,
     code: builder.code,
     seed,
     row,
     instruction,
     length: instruction.length,
+    ignored: memory ? hostBytes(builder) : [],
   };
+}
+
+/** FXSAVE writes which MXCSR bits exist: AMD's misaligned-exception mask, bit 17, is in the third byte of that mask. */
+function hostBytes(builder: Builder): number[] {
+  if (builder.row.name !== "fxsave") return [];
+  const at = Number(BigInt.asUintN(builder.bits, builder.operandAddress() + 30n));
+  const page = builder.pages.findIndex(({ address }) => address === at - (at % 4096));
+  return page < 0 ? [] : [page * 4096 + (at % 4096)];
 }
 
 /** Whether the row loads SS: the trap after it is held off. */

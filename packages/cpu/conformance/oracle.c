@@ -124,7 +124,7 @@ static const int general_registers[16] = {
 
 static void reply_from(ucontext_t *context, int signal) {
   static struct reply reply;
-  static struct change changes[PAGE];
+  static struct change changes[4 * PAGE]; /* more than any string instruction of a case moves */
   greg_t *registers = context->uc_mcontext.gregs;
   struct state *state = &reply.state;
   memset(&reply, 0, sizeof reply);

@@ -48,7 +48,15 @@ export class NativeProcessor {
   constructor(source: string, pages: readonly CasePage[]) {
     this.directory = mkdtempSync(join(tmpdir(), "conformance-"));
     this.program = join(this.directory, "oracle");
-    const options = ["-O2", "-Wall", "-Wextra", "-static-pie", "-mfsgsbase", "-fno-stack-protector", "-fcf-protection=none"];
+    const options = [
+      "-O2",
+      "-Wall",
+      "-Wextra",
+      "-static-pie",
+      "-mfsgsbase",
+      "-fno-stack-protector",
+      "-fcf-protection=none",
+    ];
     const compiled = spawnSync("gcc", [...options, "-o", this.program, source], { encoding: "utf8" });
     if (compiled.status !== 0)
       throw new Error(`gcc can't build ${source}: ${compiled.error?.message ?? compiled.stderr}`);

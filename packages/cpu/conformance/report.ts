@@ -12,6 +12,8 @@ export interface GroupCount {
   readonly differences: [number, number];
   /** Cases that ran in translated code. */
   translated: number;
+  /** Transcendental functions whose last bit differs, in tier 0. */
+  lastBit: number;
 }
 
 /** One case that differs. */
@@ -34,7 +36,7 @@ export class Report {
   group(name: string): GroupCount {
     let count = this.groups.get(name);
     if (count === undefined) {
-      count = { cases: 0, skipped: 0, differences: [0, 0], translated: 0 };
+      count = { cases: 0, skipped: 0, differences: [0, 0], translated: 0, lastBit: 0 };
       this.groups.set(name, count);
     }
     return count;
@@ -49,11 +51,12 @@ export class Report {
   }
 
   get total(): GroupCount {
-    const total: GroupCount = { cases: 0, skipped: 0, differences: [0, 0], translated: 0 };
+    const total: GroupCount = { cases: 0, skipped: 0, differences: [0, 0], translated: 0, lastBit: 0 };
     for (const count of this.groups.values()) {
       total.cases += count.cases;
       total.skipped += count.skipped;
       total.translated += count.translated;
+      total.lastBit += count.lastBit;
       total.differences[0] += count.differences[0];
       total.differences[1] += count.differences[1];
     }
@@ -62,10 +65,12 @@ export class Report {
 
   /** The table, a line for each group. */
   table(): string {
-    const line = (name: string, { cases, skipped, differences, translated }: GroupCount) =>
-      name.padEnd(22) + [cases, skipped, differences[0], translated, differences[1]].map(cell).join("");
+    const line = (name: string, { cases, skipped, differences, translated, lastBit }: GroupCount) =>
+      name.padEnd(22) + [cases, skipped, differences[0], lastBit, translated, differences[1]].map(cell).join("");
     const cell = (value: number | string) => String(value).padStart(14);
-    const head = "group".padEnd(22) + ["cases", "skipped", "differ tier 0", "translated", "differ tier 1"].map(cell).join("");
+    const head =
+      "group".padEnd(22) +
+      ["cases", "skipped", "differ tier 0", "last bit", "translated", "differ tier 1"].map(cell).join("");
     return [head, ...Array.from(this.groups, ([name, count]) => line(name, count)), line("all", this.total)].join("\n");
   }
 
@@ -78,7 +83,9 @@ export class Report {
       const count = (shown.get(key) ?? 0) + 1;
       shown.set(key, count);
       if (count > 1 || lines.length >= most) continue;
-      lines.push(`${group}, tier ${tier}, ${bits} bits: ${code} (${text}), seed ${seed}\n    ${what.join("; ").slice(0, 400)}`);
+      lines.push(
+        `${group}, tier ${tier}, ${bits} bits: ${code} (${text}), seed ${seed}\n    ${what.join("; ").slice(0, 400)}`,
+      );
     }
     return lines.join("\n");
   }

@@ -7,11 +7,16 @@ import { EXIT } from "./vcpu.ts";
 const DATA = BigInt(LAYOUT.data);
 const ENTRY = BigInt(LAYOUT.entry);
 
-/** A machine with `lines` at the entry, RBX at the data page, RSP in the stack page. */
+const machine = new ConformanceMachine(pageImage(1), pageImage(2));
+
+/** The machine, reset, with `lines` at the entry, RBX at the data page, RSP in the stack page. */
 function machineWith(lines: string) {
-  const machine = new ConformanceMachine(pageImage(1), pageImage(2));
   const { engine, vcpu } = machine;
   const { bytes, labels } = assembled(lines);
+  vcpu.setDebugRegister(7, 0n);
+  vcpu.write(DATA, pageImage(1));
+  vcpu.regs.fill(0n);
+  vcpu.rflags = 2n;
   expect(vcpu.write(ENTRY, bytes)).toBe(true);
   vcpu.rip = ENTRY;
   vcpu.regs[3] = DATA;

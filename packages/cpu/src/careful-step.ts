@@ -67,7 +67,12 @@ export class CarefulStep {
     this.shadows = (row.name === "mov" || row.name === "pop") && loadsStackSegment(instruction);
     this.returns = row.name === "iret";
     this.repeats = 0;
-    if ((instruction.prefixes & REPEATS) === 0 || !isString(instruction) || (watch === 0 && !this.trap)) return;
+    if (
+      (instruction.prefixes & REPEATS) === 0 ||
+      !isString(instruction) ||
+      (watch === 0 && !this.trap && !vcpu.limited)
+    )
+      return;
     this.addressSize = instruction.addressSize;
     if (BigInt.asUintN(this.addressSize * 8, quads[RCX]!) === 0n) return;
     this.compares = row.name === "cmps" || row.name === "scas";

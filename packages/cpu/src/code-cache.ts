@@ -32,6 +32,8 @@ interface CodePage {
   readonly pending: Map<number, number[]>;
   /** Check records of instructions that begin in another page and end in this one. */
   readonly crossings: Set<number>;
+  /** Whether writes to the frame are watched: not before code was decoded, nor after it was dropped. */
+  guarded: boolean;
 }
 
 /**
@@ -53,7 +55,7 @@ export class CodeCache implements CodeListener {
   /** Counts how often everything was forgotten: record addresses from before are stale. */
   generation = 0;
   /** Called when the code of a frame is forgotten. */
-  onDrop: ((mfn: number) => void) | undefined;
+  onDrop: ((mfn: number, mode: 64 | 32) => void) | undefined;
   blocksDecoded = 0;
   instructionsDecoded = 0;
 
@@ -78,28 +80,64 @@ export class CodeCache implements CodeListener {
   }
 
   private addPage(mfn: number, mode: 64 | 32): CodePage {
-    let index = this.freeTables.pop();
-    if (index === undefined) {
-      if (this.nextTable === this.layout.codeTableCount) this.clear();
-      index = this.nextTable++;
-    }
+    if (this.freeTables.length === 0 && this.nextTable === this.layout.codeTableCount) this.reclaim();
+    const index = this.freeTables.pop() ?? this.nextTable++;
     const table = this.layout.codeTables + index * CODE_TABLE_BYTES;
-    const page: CodePage = { mfn, mode, table, chunks: new Uint32Array(2), pending: new Map(), crossings: new Set() };
+    const page: CodePage = {
+      mfn,
+      mode,
+      table,
+      chunks: new Uint32Array(2),
+      pending: new Map(),
+      crossings: new Set(),
+      guarded: false,
+    };
     this.pages.set(pageKey(mfn, mode), page);
+    if (mode === 64) this.memory.words[this.layout.codeTableOf / 4 + mfn] = table;
     this.pageOfTable[index] = page;
-    this.tlb?.dropWritable(mfn);
-    this.tlb?.mark(mfn, FRAME.code);
     return page;
+  }
+
+  /** Makes writes to the page's frame take the slow path, since code was decoded from it. */
+  private guard(page: CodePage): void {
+    if (page.guarded) return;
+    page.guarded = true;
+    this.tlb?.dropWritable(page.mfn);
+    this.tlb?.mark(page.mfn, FRAME.code);
+  }
+
+  /** Lets writes to the page's frame be fast again: nothing that was decoded from it is left. */
+  private unguard(page: CodePage): void {
+    page.guarded = false;
+    const other = this.pages.get(pageKey(page.mfn, page.mode === 64 ? 32 : 64));
+    if (!other?.guarded) this.tlb?.unmark(page.mfn, FRAME.code);
+  }
+
+  /** Takes the tables of pages without code, or, if there are none, of all. */
+  private reclaim(): void {
+    for (const [key, page] of this.pages) {
+      if (page.guarded) continue;
+      this.pages.delete(key);
+      if (page.mode === 64) this.memory.words[this.layout.codeTableOf / 4 + page.mfn] = 0;
+      const index = (page.table - this.layout.codeTables) / CODE_TABLE_BYTES;
+      this.pageOfTable[index] = undefined;
+      this.freeTables.push(index);
+    }
+    if (this.freeTables.length === 0) this.clear();
+    else this.tlb?.flushAll();
   }
 
   /** Forgets all code; every execute entry goes with it. */
   clear(): void {
     const { layout } = this;
     this.memory.bytes.fill(0, layout.codeTables, layout.codeTables + this.nextTable * CODE_TABLE_BYTES);
+    // New records are taken from zeroed memory.
+    this.memory.bytes.fill(0, layout.records, this.nextRecord);
     this.generation++;
     for (const page of this.pages.values()) {
       this.tlb?.unmark(page.mfn, FRAME.code);
-      this.onDrop?.(page.mfn);
+      this.memory.words[layout.codeTableOf / 4 + page.mfn] = 0;
+      this.onDrop?.(page.mfn, page.mode);
     }
     this.pages.clear();
     this.pageOfTable.length = 0;
@@ -126,6 +164,7 @@ export class CodeCache implements CodeListener {
   private decodeBlock(page: CodePage, start: number): number {
     const { memory, selector, instruction } = this;
     const { words, view, bytes } = memory;
+    this.guard(page);
     const base = page.mfn * 4096;
     const table = page.table / 4;
     const first = this.nextRecord;
@@ -144,7 +183,6 @@ export class CodeCache implements CodeListener {
         at += RECORD.size;
         break;
       }
-      bytes.fill(0, at, at + RECORD.size);
       const length = decode(bytes, base + offset, base + 4096, page.mode, instruction);
       words[table + offset] = at;
       this.link(page, offset, at);
@@ -158,7 +196,7 @@ export class CodeCache implements CodeListener {
         page.chunks[chunk >> 5] = page.chunks[chunk >> 5]! | (1 << (chunk & 31));
       const handler = selector.select(instruction);
       writeRecord(view, at, instruction, handler, offset);
-      if (page.mode !== 64 || instruction.addressSize !== 8) view.setUint32(at + RECORD.hot, 0, true);
+      if (!runsHot(instruction)) view.setUint32(at + RECORD.hot, 0, true);
       if (handler.shape.letters[0] === "b") this.requestLink(page, at);
       const ends = this.endsBlock[instruction.row] === true || handler === selector.undefinedHandler;
       at += RECORD.size;
@@ -180,21 +218,22 @@ export class CodeCache implements CodeListener {
     place: { first: number; offset: number; second: number; from: number },
   ): number {
     if (this.nextRecord + 4 * RECORD.size > this.layout.recordsEnd) this.clear();
-    const { words, view, bytes } = this.memory;
+    const { words, view } = this.memory;
     const page = this.pages.get(pageKey(place.first, mode)) ?? this.addPage(place.first, mode);
     const next = this.pages.get(pageKey(place.second, mode)) ?? this.addPage(place.second, mode);
+    this.guard(page);
+    this.guard(next);
     const check = this.nextRecord;
     this.nextRecord += 3 * RECORD.size;
-    bytes.fill(0, check, check + 3 * RECORD.size);
     const { checkHandler } = this.selector;
-    view.setUint32(check + RECORD.hot, mode === 64 ? checkHandler.hot : 0, true);
+    view.setUint32(check + RECORD.hot, checkHandler.hot, true);
     view.setUint32(check + RECORD.slot, checkHandler.slot, true);
     view.setUint16(check + RECORD.offset, place.offset, true);
     view.setUint32(check + RECORD.immediate, next.table, true);
     const at = check + RECORD.size;
     const handler = this.selector.select(instruction);
     writeRecord(view, at, instruction, handler, place.offset);
-    if (mode !== 64 || instruction.addressSize !== 8) view.setUint32(at + RECORD.hot, 0, true);
+    if (!runsHot(instruction)) view.setUint32(at + RECORD.hot, 0, true);
     this.writeGoto(at + RECORD.size, place.offset + instruction.length, 0);
     page.chunks[1] = page.chunks[1]! | (1 << 31);
     next.chunks[0] = next.chunks[0]! | 1;
@@ -270,23 +309,27 @@ export class CodeCache implements CodeListener {
       const page = this.pages.get(pageKey(mfn, mode));
       if (page !== undefined) this.releasePage(page);
     }
-    this.tlb?.unmark(mfn, FRAME.code);
   }
 
   /** Forgets the page's records and keeps its table: execute entries stay right. */
   private dropPage(page: CodePage): void {
-    this.memory.words.fill(0, page.table / 4, page.table / 4 + 4096);
+    const { words } = this.memory;
+    for (let chunk = 0; chunk < 64; chunk++)
+      if (page.chunks[chunk >> 5]! & (1 << (chunk & 31)))
+        words.fill(0, page.table / 4 + chunk * 64, page.table / 4 + chunk * 64 + 64);
     page.chunks.fill(0);
     page.pending.clear();
     // Whoever crosses into this page looks anew.
     for (const check of page.crossings) this.memory.words[(check + RECORD.immediate) / 4] = 0;
     page.crossings.clear();
-    this.onDrop?.(page.mfn);
+    this.onDrop?.(page.mfn, page.mode);
+    this.unguard(page);
   }
 
   private releasePage(page: CodePage): void {
     this.dropPage(page);
     this.pages.delete(pageKey(page.mfn, page.mode));
+    if (page.mode === 64) this.memory.words[this.layout.codeTableOf / 4 + page.mfn] = 0;
     const index = (page.table - this.layout.codeTables) / CODE_TABLE_BYTES;
     this.tlb?.dropExecute(page.table);
     this.pageOfTable[index] = undefined;
@@ -294,6 +337,15 @@ export class CodeCache implements CodeListener {
   }
 }
 
-function pageKey(mfn: number, mode: 64 | 32): number {
+/**
+ * Whether the main loop may execute `instruction`: it neither masks nor wraps. In compatibility mode a sum that should have
+ * wrapped lies outside of the low 4 GiB, where that mode's TLB has no entries, so that the cold function does the work.
+ */
+function runsHot({ addressSize, mode }: Instruction): boolean {
+  return addressSize * 8 === mode;
+}
+
+/** Code of a frame is kept for each mode by itself. */
+export function pageKey(mfn: number, mode: 64 | 32): number {
   return mfn * 2 + (mode === 64 ? 0 : 1);
 }

@@ -19,9 +19,16 @@ export interface Definition {
   readonly hot?: readonly string[];
   /** Whether forms outside the main loop are translated all the same, helpers included. */
   readonly translated?: boolean;
+  /** An instruction of the x87 unit: translated code keeps its status and tag words in locals. */
+  readonly x87?: boolean;
+  /** Floating-point arithmetic: the bound that translated code needs ({@link Lowering.floatBound}). */
+  readonly floats?: FloatKind;
   /** Emits the instruction. `shape` is the parsed form. */
   emit(c: Lowering, operands: readonly Place[], shape: Shape): void;
 }
+
+/** Type of floats and whether they are vectors. */
+export type FloatKind = `${"f32" | "f64"}.${"scalar" | "vector"}`;
 
 /** A parsed shape. */
 export interface Shape {

@@ -5,6 +5,7 @@ import { CarefulStep, dropResumeFlag, flagsNeedCare } from "./careful-step.ts";
 import { CodeCache } from "./code-cache.ts";
 import { ACCESS, ENGINE, type EngineLayout, FRAME, REASON, RECORD, STATE, STATUS, WALK } from "./layout.ts";
 import { createMemory } from "./memory.ts";
+import { segmentsAllow } from "./segments.ts";
 import { SERVICE_RESULT, type Service } from "./service.ts";
 import { SERVICES } from "./services.ts";
 import { HandlerTable } from "./tier0/handlers.ts";
@@ -30,12 +31,17 @@ const STACK_FAULT = 12;
 const DEBUG = 1;
 const DEVICE_NOT_AVAILABLE = 7;
 const RSP = STATE.gpr / 8 + 4;
+const RDI = STATE.gpr / 8 + 7;
 /** Instructions between two looks at where the guest is, unless the options say otherwise. */
 const SAMPLE_INTERVAL = 20000;
-/** What a long string instruction's pause costs of a slice: it moved some 256 KiB. */
-const PAUSE_COST = 10_000;
+/** What the budget pays, in instructions, for what JavaScript does before wasm goes on: about a microsecond, or several. */
+const EXIT_COST = 200;
 /** Decoded on the fly: an instruction that crosses into another page, or that is stepped. */
 const SCRATCH = ENGINE.scratchRecords;
+const ENTRY = ENGINE.entryRecord;
+const SYSCALL_BYTES = 2;
+/** Most instructions kept for services. */
+const MAX_DECODED = 4096;
 
 interface MutableExit extends Exit {
   reason: ExitReason;
@@ -68,6 +74,17 @@ export class Engine implements PublicEngine {
   readonly cpuidResult: Uint32Array = new Uint32Array(4);
   readonly translator: Translator;
   private readonly table: HandlerTable;
+  private readonly syscallSlot: number;
+  /** Instructions of records that services asked for, and the code cache's generation they belong to. */
+  private readonly decoded = new Map<number, Instruction>();
+  private decodedIn = 0;
+  /** How often wasm code came back, by {@link REASON}, and which instructions JavaScript executed, by slot. */
+  private readonly reasons = new Float64Array(16);
+  private readonly served: Float64Array;
+  /** Views of the active VCPU's registers; machine memory never moves. */
+  readonly registers: BigUint64Array;
+  readonly registerWords: Uint32Array;
+  readonly segmentSelectors: Uint16Array;
   private readonly services: (Service | undefined)[];
   private active: VirtualCpu | undefined;
   private readonly instruction = new Instruction({ amd: true });
@@ -91,7 +108,7 @@ export class Engine implements PublicEngine {
     this.ports = options.ports;
     this.table = new HandlerTable();
     this.services = this.table.handlers.map((handler) => SERVICES[handler.definition.name]);
-    this.selector = new Selector(this.table);
+    this.selector = new Selector(this.table, options.features && new Set(options.features));
     const module = new WebAssembly.Module(
       buildTier0(this.table, wasm.buffer.byteLength / 65536) as Uint8Array<ArrayBuffer>,
     );
@@ -112,6 +129,14 @@ export class Engine implements PublicEngine {
     memory.words[ENGINE.frames / 4] = memory.frames;
     memory.words[ENGINE.frameTable / 4] = layout.frameTable;
     memory.words[ENGINE.slotTable / 4] = layout.slotTable;
+    memory.words[ENGINE.codeTableOf / 4] = layout.codeTableOf;
+    memory.words[(ENTRY + RECORD.hot) / 4] = this.selector.gotoHandler.hot;
+    memory.words[(ENTRY + RECORD.slot) / 4] = this.selector.gotoHandler.slot;
+    this.served = new Float64Array(this.table.handlers.length);
+    this.syscallSlot = this.table.find("syscall", "")!.slot;
+    this.registers = memory.quads.subarray(STATE.gpr / 8, STATE.gpr / 8 + 16);
+    this.registerWords = memory.words.subarray(STATE.gpr / 4, STATE.gpr / 4 + 32);
+    this.segmentSelectors = new Uint16Array(memory.bytes.buffer, STATE.selectors, 6);
     memory.quads[ENGINE.overlayPage / 8] = 1n;
   }
 
@@ -124,7 +149,11 @@ export class Engine implements PublicEngine {
   }
 
   get stats(): EngineStats {
+    const { reasons, served, table } = this;
     return {
+      get exits() {
+        return countedByName(reasons, served, table);
+      },
       instructions: this.executed,
       tlbFills: this.memory.words[ENGINE.tlbFills / 4]!,
       faults: this.faultCount,
@@ -187,7 +216,7 @@ export class Engine implements PublicEngine {
     dropResumeFlag(this.memory.words);
     const { words, quads } = this.memory;
     let left = budget;
-    let record = this.locate(vcpu.ripValue);
+    let record = this.enter(vcpu);
     while (record !== 0) {
       // What is left of the interval survives exits: code that often leaves must be found, too.
       const chunk = Math.min(left, Math.max(1, this.untilSample));
@@ -195,16 +224,27 @@ export class Engine implements PublicEngine {
       const reason = this.exports.run(record);
       vcpu.noteRoot();
       const spent = chunk - (words[ENGINE.budget / 4]! | 0);
-      this.executed += spent;
+      this.executed += spent - words[ENGINE.charged / 4]!;
+      words[ENGINE.charged / 4] = 0;
       this.untilSample -= spent;
       left -= spent;
       record = words[ENGINE.record / 4]!;
+      this.reasons[reason] = this.reasons[reason]! + 1;
       if (reason === REASON.BUDGET) {
         if (this.untilSample <= 0) this.sample(vcpu, record);
         if (left > 0) continue;
         vcpu.ripValue = this.ripOf(record);
         return this.leave(EXIT.BUDGET);
       }
+      if (reason === REASON.SERVICE && words[(record + RECORD.slot) / 4] === this.syscallSlot && vcpu.mode === 64) {
+        // The most frequent reason of all, without its service.
+        this.served[this.syscallSlot] = this.served[this.syscallSlot]! + 1;
+        this.putRip(record, SYSCALL_BYTES);
+        this.executed--;
+        return this.leave(EXIT.SYSCALL);
+      }
+      // One instruction is left at least: whoever comes with a small budget gets on, too.
+      if (reason !== REASON.PAUSE) left = left > EXIT_COST ? left - EXIT_COST : Math.min(left, 1);
       if (reason === REASON.DECODE) record = this.locate(quads[ENGINE.nextRip / 8]!);
       else if (reason === REASON.CODE_WRITE) {
         if (this.dropWrittenCode(this.ripOf(record))) this.executed--;
@@ -214,14 +254,13 @@ export class Engine implements PublicEngine {
         this.executed--;
         left++;
         if (reason === REASON.PAUSE) {
-          left -= PAUSE_COST;
           if (left > 0) continue;
           vcpu.ripValue = this.ripOf(record);
           return this.leave(EXIT.BUDGET);
         }
         if (reason === REASON.SERVICE) {
           record = this.serve(vcpu, record);
-          if (record > 0) {
+          if (record >= 0) {
             this.executed++;
             left--;
           } else if (record < 0) return this.exit;
@@ -242,6 +281,26 @@ export class Engine implements PublicEngine {
     return this.exit;
   }
 
+  /** The record to begin with at the VCPU's RIP: 64-bit code finds its own through the execute TLB. */
+  private enter(vcpu: VirtualCpu): number {
+    if (vcpu.mode !== 64) return this.locate(vcpu.ripValue);
+    const { words } = this.memory;
+    const low = words[STATE.rip / 4]!;
+    words[STATE.ripBase / 4] = low & ~4095;
+    words[STATE.ripBase / 4 + 1] = words[STATE.rip / 4 + 1]!;
+    words[(ENTRY + RECORD.immediate) / 4] = low & 4095;
+    return ENTRY;
+  }
+
+  /** Sets RIP to `more` bytes after the record's instruction begins. */
+  private putRip(record: number, more: number): void {
+    const { words, bytes } = this.memory;
+    const offset = bytes[record + RECORD.offset]! + bytes[record + RECORD.offset + 1]! * 256;
+    const low = words[STATE.ripBase / 4]! + offset + more;
+    words[STATE.rip / 4] = low;
+    words[STATE.rip / 4 + 1] = words[STATE.ripBase / 4 + 1]! + (low > 0xffffffff ? 1 : 0);
+  }
+
   /** The interval, varied by a quarter: a loop of just that length would always be seen at the same place. */
   private nextInterval(): number {
     this.jitter = (Math.imul(this.jitter, 1664525) + 1013904223) >>> 0;
@@ -251,11 +310,11 @@ export class Engine implements PublicEngine {
   /** Notes where the guest is: what is found often is translated. */
   private sample(vcpu: VirtualCpu, record: number): void {
     this.untilSample = this.nextInterval();
-    if (vcpu.mode !== 64 || !this.translates) return;
+    if (!this.translates) return;
     const rip = this.ripOf(record);
     if (this.exports.walk(rip, ACCESS.EXECUTE) !== WALK.FILLED) return;
     const address = this.memory.words[ENGINE.walkAddress / 4]!;
-    this.translator.sample(address >>> 12, address & 4095);
+    this.translator.sample(address >>> 12, address & 4095, vcpu.mode);
   }
 
   /** Single step, alignment checks, breakpoints or a disabled FPU: every instruction is looked at. */
@@ -303,6 +362,7 @@ export class Engine implements PublicEngine {
     memory.bytes.fill(0, SCRATCH, SCRATCH + RECORD.size);
     memory.quads[STATE.ripBase / 8] = rip & ~4095n;
     writeRecord(memory.view, SCRATCH, instruction, handler, Number(rip & 4095n));
+    if (vcpu.limited && !segmentsAllow(this, instruction)) return this.leaveWithFault(vcpu, rip);
     const exit = careful.finish(vcpu, this.executeScratch(vcpu, rip));
     if (careful.unfinished) this.executed--;
     return exit;
@@ -326,6 +386,7 @@ export class Engine implements PublicEngine {
     const { memory } = this;
     for (;;) {
       const status = this.exports.cold(SCRATCH);
+      memory.words[ENGINE.charge / 4] = 0;
       vcpu.noteRoot();
       if (status === STATUS.NEXT) {
         vcpu.ripValue = this.wrap(rip + BigInt(memory.bytes[SCRATCH + RECORD.length]!));
@@ -373,7 +434,9 @@ export class Engine implements PublicEngine {
   }
 
   private callService(record: number): number {
-    const service = this.services[this.memory.words[(record + RECORD.slot) / 4]!];
+    const slot = this.memory.words[(record + RECORD.slot) / 4]!;
+    this.served[slot] = this.served[slot]! + 1;
+    const service = this.services[slot];
     return service === undefined ? this.setFault(6, 0) : service(this, record);
   }
 
@@ -562,7 +625,18 @@ export class Engine implements PublicEngine {
     // PUSH, POP and CALL may have both: the address tells which it was.
     const distance = BigInt.asIntN(64, address - quads[RSP]!);
     const stack = implicit && (!hasMemory || (distance >= -16n && distance <= 16n));
-    if (stack || (hasMemory && instruction.segment === SEGMENT.SS)) words[ENGINE.faultVector / 4] = STACK_FAULT;
+    if (vcpu.mode === 32 && hasMemory && !stack && quads[STATE.segmentBase / 8 + instruction.segment] !== 0n) {
+      // Beyond 4 GiB by the segment's base the linear address wraps: it is page 0 that the access wants.
+      words[ENGINE.faultVector / 4] = 14;
+      words[ENGINE.faultError / 4] = 4 | (words[ENGINE.walkAccess / 4] === ACCESS.WRITE ? 2 : 0);
+      quads[ENGINE.faultAddress / 8] = 0n;
+      return;
+    }
+    // A string's destination is in ES, whatever the source's segment is.
+    const isDestination =
+      instruction.kinds.includes(OPERAND.STRING_DESTINATION) && ((address ^ quads[RDI]!) & 0xffffffffn) === 0n;
+    if (stack || (hasMemory && !isDestination && instruction.segment === SEGMENT.SS))
+      words[ENGINE.faultVector / 4] = STACK_FAULT;
   }
 
   private leaveWithFault(vcpu: VirtualCpu, rip: bigint): Exit {
@@ -585,8 +659,17 @@ export class Engine implements PublicEngine {
   decodeRecord(record: number): Instruction {
     const { current } = this;
     if (record === SCRATCH) return this.instruction;
-    this.fetch(current, this.ripOf(record), this.instruction);
-    return this.instruction;
+    if (this.decodedIn !== this.code.generation || this.decoded.size >= MAX_DECODED) {
+      this.decoded.clear();
+      this.decodedIn = this.code.generation;
+    }
+    let instruction = this.decoded.get(record);
+    if (instruction === undefined) {
+      instruction = new Instruction({ amd: true });
+      this.fetch(current, this.ripOf(record), instruction);
+      this.decoded.set(record, instruction);
+    }
+    return instruction;
   }
 
   /** Machine address of the record's memory operand, 0 with the fault set. Call {@link Engine.commit} after writing. */
@@ -648,6 +731,7 @@ export class Engine implements PublicEngine {
     const isStack = segment === 2;
     if (segment === 1) return this.setFault(6, 0);
     let base = 0n;
+    let used: bigint | undefined;
     if ((selector & 0xfffc) === 0) {
       // At CPL 3 a null SS is none in 64-bit mode, too.
       if (isStack) return this.setFault(GENERAL_PROTECTION, 0);
@@ -669,8 +753,10 @@ export class Engine implements PublicEngine {
         return this.setFault(GENERAL_PROTECTION, error);
       if ((high & 0x8000) === 0) return this.setFault(isStack ? 12 : NOT_PRESENT, error);
       base = ((descriptor >> 16n) & 0xffffffn) | ((descriptor >> 32n) & 0xff000000n);
+      used = descriptor;
     }
     memory.view.setUint16(STATE.selectors + segment * 2, selector, true);
+    current.segments.load(segment, used);
     // In 64-bit mode a null selector leaves AMD's FS and GS bases alone, Intel clears them; Xen's guests expect zero.
     memory.quads[STATE.segmentBase / 8 + segment] = base;
     return SERVICE_RESULT.NEXT;
@@ -699,6 +785,7 @@ export class Engine implements PublicEngine {
       memory.quads[RSP] = mode === 64 ? stack.rsp : stack.rsp & 0xffffffffn;
     }
     memory.view.setUint16(STATE.selectors + 2, selector, true);
+    current.segments.load(1, descriptor);
     current.mode = mode;
     memory.quads[ENGINE.nextRip / 8] = target;
     return SERVICE_RESULT.JUMP;
@@ -711,6 +798,19 @@ export class Engine implements PublicEngine {
     const at = STATE.eflags / 8;
     this.memory.quads[at] = (this.memory.quads[at]! & ~writable) | (flags & writable);
   }
+}
+
+function countedByName(reasons: Float64Array, served: Float64Array, table: HandlerTable): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const [name, reason] of Object.entries(REASON)) {
+    const count = reasons[reason]!;
+    if (count > 0 && reason !== REASON.SERVICE) counts[name.toLowerCase().replaceAll("_", " ")] = count;
+  }
+  served.forEach((count, slot) => {
+    const name = table.handlers[slot]!.definition.name;
+    if (count > 0) counts[name] = (counts[name] ?? 0) + count;
+  });
+  return counts;
 }
 
 /** Makes a processor with its memory. Throws `ParavirtError` when the host can't give the memory. */

@@ -241,10 +241,17 @@ export class Local64 extends Int64 {
 export class Script {
   readonly e: CodeEmitter;
   private readonly callHelper: (helper: Helper) => void;
+  /** 32-bit words of state, by their constant address, that live in locals. */
+  private readonly words: ReadonlyMap<number, number> | undefined;
 
-  constructor(e: CodeEmitter, call: (helper: Helper) => void) {
+  constructor(e: CodeEmitter, call: (helper: Helper) => void, words?: ReadonlyMap<number, number>) {
     this.e = e;
     this.callHelper = call;
+    this.words = words;
+  }
+
+  private wordAt(address: Value32, offset: number): number | undefined {
+    return address === 0 ? this.words?.get(offset) : undefined;
   }
 
   parameter32(index: number): Local32 {
@@ -267,6 +274,8 @@ export class Script {
   }
 
   load32(address: Value32, offset: number = 0, name: MemName = "i32_load"): Int32 {
+    const word = this.wordAt(address, offset);
+    if (word !== undefined) return new Int32(this.e, () => this.e.get(word));
     return new Int32(this.e, () => {
       this.pushAddress(address);
       this.e.mem(name, offset);
@@ -279,6 +288,12 @@ export class Script {
     });
   }
   store32(address: Value32, offset: number, value: Value32, name: MemName = "i32_store"): void {
+    const word = this.wordAt(address, offset);
+    if (word !== undefined) {
+      this.pushAddress(value);
+      this.e.set(word);
+      return;
+    }
     this.pushAddress(address);
     this.pushAddress(value);
     this.e.mem(name, offset);

@@ -1,4 +1,4 @@
-import { OPCODES } from "@paravirt/x86";
+import { type Instruction, OPCODES, type OpcodeRow } from "@paravirt/x86";
 import { DEFINITIONS } from "./semantics/index.ts";
 
 /** CPU features by the opcode table's names, and what /proc/cpuinfo calls them. */
@@ -21,11 +21,63 @@ export const CPUINFO_NAMES: Readonly<Record<string, string>> = {
   fsgsbase: "fsgsbase",
 };
 
+/** The same for features that are about the system more than about computing. */
+const SYSTEM_NAMES: Readonly<Record<string, string>> = {
+  rdtscp: "rdtscp",
+  rdpid: "rdpid",
+  xsave: "xsave",
+  clflushopt: "clflushopt",
+  clwb: "clwb",
+};
+const NAMES: Readonly<Record<string, string>> = { ...CPUINFO_NAMES, ...SYSTEM_NAMES };
+
+/** Rows with a feature of their own within what the table calls by one name. */
+const ROW_NAMES: Readonly<Record<string, string>> = {
+  xsaveopt: "xsaveopt",
+  xsavec: "xsavec",
+  lahf: "lahf_lm",
+  sahf: "lahf_lm",
+};
+
+/** What an encoding means where its feature is missing: the repeat prefix is ignored. */
+const OLDER: Readonly<Record<string, string>> = { tzcnt: "bsf", lzcnt: "bsr" };
+
 /** Features that say nothing of single instructions, or whose instructions every x86-64 processor has. */
-const BASIC =
-  "fpu de tsc msr pae mce cx8 apic mca cmov pat clflush fxsr syscall nx lm rep_good nopl cx16 hypervisor lahf_lm mmx sse sse2 erms fsrm".split(
-    " ",
-  );
+const BASIC = words(
+  "fpu de tsc msr pae mce cx8 apic mca cmov pat clflush fxsr syscall nx lm rep_good nopl hypervisor mmx sse sse2",
+);
+/** What no row of its own tells: a form of one, or what it does for some registers; the engine has them all. */
+const FORMS = words("cx16 erms fsrm xgetbv1 3dnowprefetch");
+
+/** Processors that can be asked for by name: the levels of the x86-64 psABI. */
+export type CpuModel = "x86-64-v1" | "x86-64-v2";
+
+/** The features of each {@link CpuModel}, by their names in /proc/cpuinfo. */
+export const CPU_MODELS: Readonly<Record<CpuModel, readonly string[]>> = {
+  "x86-64-v1": BASIC,
+  "x86-64-v2": [...BASIC, ...words("cx16 lahf_lm pni ssse3 sse4_1 sse4_2 popcnt")],
+};
+
+function words(text: string): string[] {
+  return text.split(" ");
+}
+
+function featureOf(row: OpcodeRow): string | undefined {
+  return ROW_NAMES[row.name] ?? NAMES[row.feature];
+}
+
+/**
+ * What `instruction` is to a processor that has `features` only: the row's name in the opcode table, that of an older
+ * instruction which its encoding means there, or `undefined` when it raises #UD.
+ */
+export function nameAmong(instruction: Instruction, features: ReadonlySet<string>): string | undefined {
+  const row = OPCODES[instruction.row]!;
+  const feature = row.name === "cmpxchg8b" && instruction.sizes[0] === 16 ? "cx16" : featureOf(row);
+  // LAHF and SAHF are optional in 64-bit mode only.
+  if (feature === undefined || features.has(feature) || (feature === "lahf_lm" && instruction.mode !== 64))
+    return row.name;
+  return OLDER[row.name];
+}
 
 /**
  * The CPU features that the engine executes completely, by their names in /proc/cpuinfo: those of which every instruction
@@ -34,13 +86,13 @@ const BASIC =
 export function implementedFeatures(): string[] {
   const defined = new Set(DEFINITIONS.map((definition) => definition.name.replace(/^(rep|repne)\./, "").split(".")[0]));
   const missing = new Set<string>();
+  const known = new Set<string>();
   for (const row of OPCODES) {
+    const feature = featureOf(row);
     // VEX forms of vector instructions belong to AVX, whatever feature their row names.
-    const counts = !row.privileged && (!row.vex || row.feature.startsWith("bmi"));
-    if (counts && !defined.has(row.name)) missing.add(row.feature);
+    if (feature === undefined || row.privileged || (row.vex && !row.feature.startsWith("bmi"))) continue;
+    known.add(feature);
+    if (!defined.has(row.name)) missing.add(feature);
   }
-  const vector = Object.entries(CPUINFO_NAMES).filter(
-    ([feature]) => OPCODES.some((row) => row.feature === feature) && !missing.has(feature),
-  );
-  return [...BASIC, ...vector.map(([, name]) => name)];
+  return [...BASIC, ...[...known].filter((name) => !missing.has(name)), ...FORMS];
 }

@@ -2,8 +2,18 @@
  * An x86-64 processor in WebAssembly, run the way KVM runs one: {@link Vcpu.run} executes until something outside must act.
  * @packageDocumentation
  */
+export {
+  type BareAction,
+  type BareFault,
+  type BareMachine,
+  type BareMachineOptions,
+  type BareStop,
+  createBareMachine,
+} from "./bare/machine.ts";
+export type { PageRights } from "./bare/pages.ts";
+export type { PortHandlers, PortSize } from "./bare/port-instruction.ts";
 export { createEngine } from "./engine.ts";
-export { implementedFeatures } from "./features.ts";
+export { CPU_MODELS, type CpuModel, implementedFeatures } from "./features.ts";
 export { createStepBench, type StepBench, type StepBenchOptions } from "./single-step/bench.ts";
 export {
   RESET_RIP,

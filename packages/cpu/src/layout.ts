@@ -39,6 +39,10 @@ export const STATE = {
   xcr0: 0x1140,
   /** All ones in 64-bit mode, 0xffffffff in compatibility mode: where linear addresses wrap. */
   linearMask: 0x1160,
+  /** RIP while no guest code runs. */
+  rip: 0x1168,
+  /** What RDTSCP and RDPID answer; 8 bytes, the upper four 0. */
+  tscAux: 0x1170,
   fip: 0x1148,
   fdp: 0x1150,
   /** R0–R7 of the x87 register file, 16 bytes each (64-bit significand, 16-bit sign and exponent); MM0–MM7 alias them. */
@@ -79,6 +83,12 @@ export const ENGINE = {
   frames: 0x1458,
   frameTable: 0x145c,
   slotTable: 0x147c,
+  /** Where the table of code tables by frame starts. */
+  codeTableOf: 0x17f0,
+  /** What an instruction does beyond one instruction's work, in instructions: comes off the budget when it ends. */
+  charge: 0x17e0,
+  /** What came off the budget that way since JavaScript looked last. */
+  charged: 0x17e4,
   /** One page replaced for a single step: its linear address (1 = none) and the machine address instead. */
   overlayPage: 0x1460,
   overlayAddress: 0x1468,
@@ -100,6 +110,8 @@ export const ENGINE = {
   bounceWrite: 0x1c00,
   /** Records of single instructions that have no place of their own. */
   scratchRecords: 0x2000,
+  /** The record by which guest code is entered: it goes to its offset in the page at `STATE.ripBase`. */
+  entryRecord: 0x2100,
   /** Constant tables of the semantics (x87 …): 48 KiB. */
   constants: 0x4000,
 } as const;
@@ -191,7 +203,7 @@ export const FRAME = {
   /** Some TLB may hold it. */
   cached: 0x40000,
   readableByAll: 0x80000,
-  /** More than two TLB slots may hold it: only a scan finds them all. */
+  /** More TLB slots may hold it than are remembered: only a scan finds them all. */
   scattered: 0x100000,
 } as const;
 
@@ -237,8 +249,10 @@ export const ACCESS = {
 /** Addresses that depend on the size of memory. */
 export interface EngineLayout {
   readonly frameTable: number;
-  /** For each frame two addresses of TLB slots that may hold it, 0 for none: what to look at when it must go. */
+  /** For each frame {@link SLOTS_PER_FRAME} addresses of TLB slots that may hold it, 0 for none: what to look at when it must go. */
   readonly slotTable: number;
+  /** For each frame the address of its table of 64-bit code, 0 for none. */
+  readonly codeTableOf: number;
   readonly codeTables: number;
   readonly codeTableCount: number;
   readonly records: number;
@@ -250,17 +264,26 @@ export interface EngineLayout {
 /** Bytes of a code page's table: a record address for each byte offset. */
 export const CODE_TABLE_BYTES = 16384;
 
+/**
+ * TLB slots remembered for each frame. A page of a process has three at most while nothing else maps it: one in each of
+ * its two address spaces, and one in the kernel's map of all memory.
+ */
+export const SLOTS_PER_FRAME = 4;
+/** Bytes that the frame tables have for each frame. */
+const FRAME_BYTES = 4 + SLOTS_PER_FRAME * 4 + 4;
+
 /** Lays the engine's own memory below `domainBytes` of memory for domains. */
 export function engineLayout(domainBytes: number): EngineLayout {
   const codeTableCount = 4096;
   const recordBytes = 64 << 20;
   const frameTable = TLB.start + TLB.contextBytes * TLB.contexts;
   const fixed = codeTableCount * CODE_TABLE_BYTES + recordBytes;
-  // The frame tables have twelve bytes for each frame, the engine's own included: over-estimate those a little.
+  // The frame tables cover the engine's own frames too: over-estimate those a little.
   const frames =
-    Math.ceil((frameTable + fixed + domainBytes) / 4096) + Math.ceil((domainBytes / 4096) * (12 / 4096)) + 400;
+    Math.ceil((frameTable + fixed + domainBytes) / 4096) + Math.ceil((domainBytes / 4096) * (FRAME_BYTES / 4096)) + 400;
   const slotTable = (frameTable + frames * 4 + 15) & ~15;
-  const codeTables = (slotTable + frames * 8 + 4095) & ~4095;
+  const codeTableOf = slotTable + frames * SLOTS_PER_FRAME * 4;
+  const codeTables = (codeTableOf + frames * 4 + 4095) & ~4095;
   const records = codeTables + codeTableCount * CODE_TABLE_BYTES;
   const recordsEnd = records + recordBytes;
   const firstFrame = Math.ceil(recordsEnd / 4096);
@@ -268,6 +291,7 @@ export function engineLayout(domainBytes: number): EngineLayout {
   return {
     frameTable,
     slotTable,
+    codeTableOf,
     codeTables,
     codeTableCount,
     records,

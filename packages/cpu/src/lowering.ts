@@ -1,4 +1,5 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
+import type { Int32, Local32, Local64 } from "./expressions.ts";
 import type { Helper } from "./helpers.ts";
 import { ENGINE, STATE } from "./layout.ts";
 
@@ -7,6 +8,52 @@ export type Size = 1 | 2 | 4 | 8;
 
 /** A lane of a vector; `u8` and `u16` are pushed zero-extended, as i32. */
 export type Lane = "u8" | "u16" | "i32" | "i64" | "f32" | "f64";
+
+/** Bits of {@link Place.facts}: the lowest float, or all floats of that type, are zero or normal. */
+export const FACT: Readonly<Record<"f32" | "f64", readonly [scalar: number, vector: number]>> = {
+  f32: [1, 3],
+  f64: [4, 12],
+};
+
+/** What translated code keeps for floating-point arithmetic: see `semantics/simd-float-inline.ts`. */
+export interface FloatBound {
+  /** Pushes what results must exceed to be fine, or what no result exceeds when MXCSR isn't as usual. */
+  push(type: "f32" | "f64", vector: boolean): void;
+  /** Whether doubtful results may be looked into by calls, for code that meets many. Calls make the code around them slower. */
+  readonly calls: boolean;
+}
+
+/** Locals with an 80-bit number: its significand, and its sign with exponent. */
+export interface X87Value {
+  readonly significand: Local64;
+  readonly signExponent: Local32;
+}
+
+/** The x87 registers in translated code: see `semantics/x87-stack.ts`. Indices count from the top of the stack. */
+export interface X87Registers {
+  /** The locals of the status and tag words by their addresses in the engine's state. */
+  readonly words: ReadonlyMap<number, number>;
+  /** Emits stores of the words to the state, for helpers that read and write them there. */
+  store(): void;
+  /** Emits loads of the words from the state. */
+  load(): void;
+  /** Brings registers and words up to date, for code that finds them where they belong. */
+  sync(): void;
+  /** Leaves the instruction to the interpreter unless a register is valid, or empty. Nothing was written yet. */
+  require(c: Lowering, index: number, valid: boolean): void;
+  /** The value of a register that is valid. */
+  value(index: number): X87Value;
+  /** Makes a register valid and gives the locals to write its value to. Nothing may leave the instruction any more. */
+  target(index: number): X87Value;
+  /** Moves the top down: the new one is what {@link X87Registers.target} of 0 gives. */
+  push(): void;
+  /** Empties the top and moves it up. */
+  pop(): void;
+  /** Exchanges the top with another register, both valid. */
+  exchange(index: number): void;
+  /** Clears C1 in the status word, then sets `flags`. */
+  conclude(flags?: Int32): void;
+}
 
 /**
  * An operand whose bytes can be read and written: a register, an immediate or translated memory.
@@ -23,6 +70,10 @@ export interface Place {
   vector(): void;
   /** Stores the v128 that `push` leaves on the stack. */
   storeVector(push: () => void): void;
+  /** Number of an x87 register, counted from the top of the stack, where it is known while emitting. */
+  readonly index?: number;
+  /** {@link FACT}s that hold for a vector register here in translated code; none are known elsewhere. Writing drops them. */
+  facts: number;
   /** Pushes lane `index` of a vector register or memory operand; nothing beyond that lane is read. */
   lane(type: Lane, index: number): void;
   /** Pushes the low `bytes` bytes of a vector register or memory operand as v128, zero-extended. */
@@ -52,8 +103,8 @@ export interface Lowering {
   readonly known: number | undefined;
   /** Pushes the record's second immediate (i32). */
   immediate2(): void;
-  /** Translates `size` bytes at the linear address in the i64 local `address` for an `ACCESS`; the result is an i32 local. A fault leaves the instruction. */
-  translate(address: number, size: number, access: number): number;
+  /** Translates `size` bytes at the linear address in the i64 local `address` for an `ACCESS`; the result is an i32 local. A fault leaves the instruction; `aligned` makes code that is not {@link Lowering.whole} leave for misaligned addresses, too. */
+  translate(address: number, size: number, access: number, aligned?: boolean): number;
   /** Wraps the linear address (i64) on the stack as the mode demands. */
   wrap(): void;
   /** Pushes the memory operand's linear address without touching memory, truncated to the address size. */
@@ -89,6 +140,10 @@ export interface Lowering {
   tryGate(): void;
   /** Pushes the time-stamp counter (i64); in code that is {@link Lowering.whole} only. */
   timestamp(): void;
+  /** The x87 state that lives in locals here; `undefined` where all of it is in memory. */
+  readonly x87: X87Registers | undefined;
+  /** Translated code's way to do floating-point arithmetic in line, for definitions that say so. */
+  readonly floatBound: FloatBound | undefined;
   /** Ends the instruction in JavaScript: see services. */
   service(): void;
   /** Reads and writes 8 bytes (or less) of engine state at a constant address. */
@@ -134,13 +189,23 @@ export class Flags {
     this.state = state;
   }
 
-  /** After `a + b (+ carry) = result`, locals sign-extended. */
-  add(a: number, b: number, result: number): void {
+  /** After `a + b = result` on `size` bytes, locals sign-extended. */
+  add(a: number, b: number, result: number, _size: Size): void {
     this.chain(a, b, result, result);
   }
 
-  /** After `a - b = result`, or `a - b - borrow = result`. */
-  subtract(a: number, b: number, result: number, _borrows: boolean = false): void {
+  /** After `a - b = result` on `size` bytes, locals sign-extended. */
+  subtract(a: number, b: number, result: number, _size: Size): void {
+    this.chain(result, b, a, result);
+  }
+
+  /** After `a + b + carry = result`, locals sign-extended. */
+  addWithCarry(a: number, b: number, result: number): void {
+    this.chain(a, b, result, result);
+  }
+
+  /** After `a - b - borrow = result`, locals sign-extended. */
+  subtractWithBorrow(a: number, b: number, result: number): void {
     this.chain(result, b, a, result);
   }
 
@@ -152,7 +217,21 @@ export class Flags {
     state.set64(STATE.flagResult, () => e.get(result));
   }
 
-  private chain(x: number, y: number, s: number, result: number): void {
+  /** After INC or DEC gave `result` (sign-extended from `size` bytes): CF stays as it was. */
+  step(name: "inc" | "dec", result: number, size: Size): void {
+    const { e } = this;
+    const [before, overflow] = [e.temporary("i64"), e.temporary("i64")];
+    stepOverflow(e, name, result, before, overflow, size);
+    this.explicit(
+      () => this.carryWord(),
+      () => e.get(overflow),
+      () => e.get(before).get(result).op("i64_xor").i64(16).op("i64_and"),
+      result,
+    );
+    e.release("i64", before, overflow);
+  }
+
+  protected chain(x: number, y: number, s: number, result: number): void {
     const { e, state } = this;
     state.set64(STATE.flagX, () => e.get(x));
     state.set64(STATE.flagY, () => e.get(y));
@@ -335,6 +414,28 @@ export class Flags {
   }
 }
 
+/** Computes what INC or DEC started from and, in bit 63, its overflow: the sign changed away from the step's direction. */
+export function stepOverflow(
+  e: CodeEmitter,
+  name: "inc" | "dec",
+  result: number,
+  before: number,
+  overflow: number,
+  size: Size,
+): void {
+  e.get(result)
+    .i64(1)
+    .op(name === "inc" ? "i64_sub" : "i64_add");
+  signExtend(e, size);
+  e.set(before);
+  e.get(name === "inc" ? before : result)
+    .i64(-1)
+    .op("i64_xor")
+    .get(name === "inc" ? result : before)
+    .op("i64_and")
+    .set(overflow);
+}
+
 const ZEROS = new Uint8Array(16);
 
 /** Sign-extends the i64 on the stack from `size` bytes. */
@@ -348,7 +449,26 @@ export function signExtend(e: CodeEmitter, size: Size): void {
 export function zeroExtend(e: CodeEmitter, size: Size): void {
   if (size === 1) e.i64(0xff).op("i64_and");
   else if (size === 2) e.i64(0xffff).op("i64_and");
-  else if (size === 4) e.i64Halves(-1, 0).op("i64_and");
+  else if (size === 4) e.op("i32_wrap_i64").op("i64_extend_i32_u");
+}
+
+/**
+ * Emits `left op right` on two i64 locals that are sign-extended from `size` bytes, and sign-extends the result. 32 bits are
+ * computed as such: then the register's value waits for no extension.
+ */
+export function combine(
+  e: CodeEmitter,
+  op: "add" | "sub" | "and" | "or" | "xor" | "mul",
+  size: Size,
+  left: number,
+  right: number,
+): void {
+  if (size === 4) e.get(left).op("i32_wrap_i64").get(right).op("i32_wrap_i64").op(`i32_${op}`).op("i64_extend_i32_s");
+  else {
+    e.get(left).get(right).op(`i64_${op}`);
+    // Bitwise operations on extended values are extended.
+    if (op === "add" || op === "sub" || op === "mul") signExtend(e, size);
+  }
 }
 
 /** Names of the engine's constant addresses that semantics may use through {@link StateAccess}. */

@@ -1,7 +1,7 @@
 import type { Engine } from "./engine.ts";
 import { loadFxsave, MXCSR_MASK, saveFxsave } from "./fxsave.ts";
 import { ACCESS, STATE } from "./layout.ts";
-import { SERVICE_RESULT, type Service } from "./service.ts";
+import { longOperand, SERVICE_RESULT, type Service } from "./service.ts";
 import { lastOpcode } from "./services-x87.ts";
 import { XSAVE_SERVICES } from "./services-xsave.ts";
 
@@ -9,13 +9,13 @@ const GENERAL_PROTECTION = 13;
 
 /** Machine address of an operand that must be aligned to 16 bytes, 0 with the fault set. */
 function aligned(engine: Engine, record: number, size: number, access: number): number {
-  if ((engine.exports.operandAddress(record) & 15n) !== 0n) {
+  const address = engine.exports.operandAddress(record);
+  if (BigInt.asIntN(48, address) !== BigInt.asIntN(64, address)) return engine.operand(record, size, access);
+  if ((address & 15n) !== 0n) {
     engine.setFault(GENERAL_PROTECTION, 0);
     return 0;
   }
-  // Like AMD's processors, look at the last byte first: CR2 tells.
-  const last = engine.exports.operandAddress(record) + BigInt(size - 1);
-  return engine.exports.translate(last, 1, access) === 0 ? 0 : engine.operand(record, size, access);
+  return longOperand(engine, record, size, access, "end");
 }
 
 /** XMM registers that the mode knows. */

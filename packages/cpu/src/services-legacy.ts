@@ -1,11 +1,12 @@
-import { OPERAND } from "@paravirt/x86";
+import { OPERAND, SEGMENT } from "@paravirt/x86";
 import type { Engine } from "./engine.ts";
 import { ACCESS, RECORD, STATE } from "./layout.ts";
-import { SERVICE_RESULT, type Service } from "./service.ts";
+import { operandByte, SERVICE_RESULT, type Service } from "./service.ts";
 
 const { NEXT, FAULT } = SERVICE_RESULT;
 const DIVIDE_ERROR = 0;
 const BOUND_RANGE = 5;
+const GENERAL_PROTECTION = 13;
 const FLAG = { carry: 1n, parity: 4n, adjust: 0x10n, zero: 0x40n, sign: 0x80n } as const;
 const RESULT_FLAGS = FLAG.parity | FLAG.zero | FLAG.sign;
 const RSP = 4;
@@ -84,36 +85,32 @@ const pusha: Service = (engine, record) => {
   return NEXT;
 };
 
-/** POPA: the value for RSP is skipped. */
+/** POPA: the value for RSP is skipped. A fault in the middle leaves the registers that were popped, and RSP as it was. */
 const popa: Service = (engine, record) => {
   const size = engine.decodeRecord(record).operandSize;
-  const values: bigint[] = [];
   for (let i = 0; i < 8; i++) {
     const value = engine.peek(i * size, size);
     if (value === undefined) return FAULT;
-    values.push(value);
-  }
-  values.forEach((value, i) => {
     const number = 7 - i;
-    if (number === RSP) return;
     const at = STATE.gpr + number * 8;
+    if (number === RSP) continue;
     if (size === 2) engine.memory.view.setUint16(at, Number(value), true);
     else engine.memory.quads[at / 8] = value;
-  });
+  }
   engine.dropStack(size * 8);
   return NEXT;
 };
 
 /** BOUND: #BR when the signed register is outside of the two bounds in memory. */
 const bound: Service = (engine, record) => {
-  const instruction = engine.decodeRecord(record);
-  const size = instruction.operandSize;
-  const at = engine.operand(record, size * 2, ACCESS.READ);
-  if (at === 0) return FAULT;
-  const { view, words } = engine.memory;
-  const read = (address: number) => (size === 2 ? view.getInt16(address, true) : view.getInt32(address, true));
-  const value = read(words[(record + RECORD.a) / 4]!);
-  return value < read(at) || value > read(at + size) ? engine.setFault(BOUND_RANGE, 0) : NEXT;
+  const size = engine.decodeRecord(record).operandSize;
+  const lower = engine.readLinear(engine.exports.operandAddress(record), size);
+  if (lower === undefined) return FAULT;
+  const upper = engine.readLinear(operandByte(engine, record, size), size);
+  if (upper === undefined) return FAULT;
+  const signed = (value: bigint) => BigInt.asIntN(size * 8, value);
+  const value = signed(engine.memory.quads[engine.memory.words[(record + RECORD.a) / 4]! / 8]!);
+  return value < signed(lower) || value > signed(upper) ? engine.setFault(BOUND_RANGE, 0) : NEXT;
 };
 
 /** ARPL: raises the destination's RPL to the source's; ZF tells whether it did. */
@@ -127,7 +124,8 @@ const arpl: Service = (engine, record) => {
   const level = view.getUint16(words[(record + RECORD.b) / 4]!, true) & 3;
   const raises = (destination & 3) < level;
   if (raises) {
-    // Only what changes must be writable.
+    // Only what changes must be writable; code segments aren't.
+    if (memory && instruction.segment === SEGMENT.CS) return engine.setFault(GENERAL_PROTECTION, 0);
     if (memory) at = engine.operand(record, 2, ACCESS.WRITE);
     if (at === 0) return FAULT;
     view.setUint16(at, (destination & ~3) | level, true);

@@ -1,10 +1,11 @@
-import { type Instruction, OPERAND, PREFIX, REGISTER_CLASS } from "@paravirt/x86";
+import { type Instruction, OPERAND, PREFIX, REGISTER_CLASS, SEGMENT } from "@paravirt/x86";
 import type { Engine } from "./engine.ts";
 import { ACCESS, RECORD, STATE } from "./layout.ts";
 import { SERVICE_RESULT, type Service } from "./service.ts";
 import { FLOAT_OPERATIONS, type FloatOperation } from "./simd-float-operations.ts";
 import { FloatContext } from "./soft-float.ts";
 
+const GENERAL_PROTECTION = 13;
 const SIMD_EXCEPTION = 19;
 const SLOTS = [RECORD.a, RECORD.b, RECORD.c] as const;
 const STATUS_FLAGS = 0x8d5n;
@@ -61,7 +62,9 @@ const maskedStore: Service = (engine, record) => {
   let address = BigInt.asUintN(instruction.addressSize * 8, memory.quads[STATE.gpr / 8 + RDI]!);
   if (!wide || instruction.segment >= 4) address += memory.quads[STATE.segmentBase / 8 + instruction.segment]!;
   address = BigInt.asUintN(wide ? 64 : 32, address);
-  if (!memory.bytes.subarray(mask, mask + count).some((byte) => byte & 0x80)) return SERVICE_RESULT.NEXT;
+  if (!wide && instruction.segment === SEGMENT.CS) return engine.setFault(GENERAL_PROTECTION, 0);
+  // AMD's processors check the whole operand whatever the mask says, eight bytes at a time.
+  if (engine.exports.translate(address, 8, ACCESS.WRITE) === 0) return SERVICE_RESULT.FAULT;
   const at = engine.exports.translate(address, count, ACCESS.WRITE);
   if (at === 0) return SERVICE_RESULT.FAULT;
   for (let i = 0; i < count; i++) if (memory.bytes[mask + i]! & 0x80) memory.bytes[at + i] = memory.bytes[source + i]!;

@@ -163,8 +163,9 @@ const fyl2xp1 = binary((unit, x, y) => {
   const negative = isNegative(y) !== isNegative(x);
   if (isInfinite(x) || isInfinite(y)) {
     if (isZero(x) || isZero(y)) return invalid(unit, 1);
-    if (isInfinite(x)) return isNegative(x) ? invalid(unit, 1) : deliver(unit, 1, INFINITY(isNegative(y)));
-    return deliver(unit, 1, INFINITY(negative));
+    if (isInfinite(x) && isNegative(x)) return invalid(unit, 1);
+    if ((isDenormal(x) || isDenormal(y)) && unit.raise(FSW.DE)) return false;
+    return deliver(unit, 1, INFINITY(isInfinite(x) ? isNegative(y) : negative));
   }
   if ((isDenormal(x) || isDenormal(y)) && unit.raise(FSW.DE)) return false;
   if (isZero(x) || isZero(y)) return deliver(unit, 1, ZERO(negative));
@@ -175,15 +176,17 @@ const fyl2xp1 = binary((unit, x, y) => {
     return scaled(unit, y, isNegative(x) ? -linear : linear, FRACTION - power, false);
   }
   // The operand is defined up to 1 − √½; from −1 down there is no logarithm, and processors give the operand back.
-  if (magnitude >= 0) {
-    if (isNegative(x)) {
-      unit.raise(FSW.PE);
-      unit.write(1, x);
-      return true;
-    }
-    const sum = fixed(x) + ONE;
-    const whole = sum.toString(2).length - 1 - FRACTION;
-    return scaled(unit, y, BigInt(whole) * ONE + log2OnePlus((sum >> BigInt(whole)) - ONE), FRACTION, false);
+  if (magnitude >= 0 && isNegative(x)) {
+    unit.raise(FSW.PE);
+    unit.write(1, x);
+    return true;
+  }
+  if (magnitude >= -1) {
+    // From −1 to −½ and beyond 1: brought between 1 and 2 first.
+    const sum = isNegative(x) ? ONE - fixed(x) : ONE + fixed(x);
+    const whole = BigInt(sum.toString(2).length - 1 - FRACTION);
+    const reduced = whole >= 0n ? sum >> whole : sum << -whole;
+    return scaled(unit, y, whole * ONE + log2OnePlus(reduced - ONE), FRACTION, false);
   }
   return scaled(unit, y, log2OnePlus(isNegative(x) ? -fixed(x) : fixed(x)), FRACTION, false);
 });

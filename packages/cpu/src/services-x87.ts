@@ -9,7 +9,7 @@ import {
   SPECIAL,
   summarized,
 } from "./semantics/x87-state.ts";
-import { SERVICE_RESULT, type Service } from "./service.ts";
+import { longOperand, SERVICE_RESULT, type Service } from "./service.ts";
 import {
   isDenormal,
   isInfinite,
@@ -194,7 +194,7 @@ function loadEnvironment(engine: Engine, at: number, size: 14 | 28): void {
 
 const fnstenv: Service = (engine, record) => {
   const size = environmentSize(engine, record);
-  const at = engine.operand(record, size, ACCESS.WRITE);
+  const at = longOperand(engine, record, size, ACCESS.WRITE);
   if (at === 0) return FAULT;
   writeEnvironment(engine, at, size);
   engine.commit();
@@ -207,7 +207,7 @@ const fnstenv: Service = (engine, record) => {
 
 const fldenv: Service = (engine, record) => {
   const size = environmentSize(engine, record);
-  const at = engine.operand(record, size, ACCESS.READ);
+  const at = longOperand(engine, record, size, ACCESS.READ);
   if (at === 0) return FAULT;
   loadEnvironment(engine, at, size);
   return NEXT;
@@ -215,7 +215,7 @@ const fldenv: Service = (engine, record) => {
 
 const fnsave: Service = (engine, record) => {
   const size = environmentSize(engine, record);
-  const at = engine.operand(record, size + 80, ACCESS.WRITE);
+  const at = longOperand(engine, record, size + 80, ACCESS.WRITE);
   if (at === 0) return FAULT;
   const { bytes, words, quads } = engine.memory;
   const unit = new X87Unit(engine);
@@ -233,7 +233,7 @@ const fnsave: Service = (engine, record) => {
 
 const frstor: Service = (engine, record) => {
   const size = environmentSize(engine, record);
-  const at = engine.operand(record, size + 80, ACCESS.READ);
+  const at = longOperand(engine, record, size + 80, ACCESS.READ);
   if (at === 0) return FAULT;
   loadEnvironment(engine, at, size);
   const { bytes } = engine.memory;

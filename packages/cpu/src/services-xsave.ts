@@ -1,5 +1,5 @@
 import type { Engine } from "./engine.ts";
-import { loadX87, loadXmm, mxcsrOf, saveMxcsr, saveX87, saveXmm } from "./fxsave.ts";
+import { copyVector, loadX87, loadXmm, mxcsrOf, saveMxcsr, saveX87, saveXmm } from "./fxsave.ts";
 import { ACCESS, STATE } from "./layout.ts";
 import { INITIAL_CONTROL } from "./semantics/x87-state.ts";
 import { SERVICE_RESULT, type Service } from "./service.ts";
@@ -28,14 +28,15 @@ function requested(engine: Engine): bigint {
   return mask & engine.current.xcr0;
 }
 
-function isZero(bytes: Uint8Array, from: number, to: number): boolean {
-  for (let at = from; at < to; at++) if (bytes[at] !== 0) return false;
+/** Whether the words from `from` to `to`, both divisible by four, are all zero. */
+function isZero(view: DataView, from: number, to: number): boolean {
+  for (let at = from; at < to; at += 4) if (view.getUint32(at, true) !== 0) return false;
   return true;
 }
 
 /** The components that differ from their initial state (SDM 1, 13.6). */
-function inUse(engine: Engine): bigint {
-  const { bytes, view, quads } = engine.memory;
+export function inUse(engine: Engine): bigint {
+  const { view, quads } = engine.memory;
   let used = 0n;
   const x87 =
     view.getUint32(STATE.fcw, true) !== INITIAL_CONTROL ||
@@ -43,12 +44,12 @@ function inUse(engine: Engine): bigint {
     view.getUint32(STATE.ftw, true) !== 0 ||
     quads[STATE.fip / 8] !== 0n ||
     quads[STATE.fdp / 8] !== 0n ||
-    !isZero(bytes, STATE.st, STATE.st + 128);
+    !isZero(view, STATE.st, STATE.st + 128);
   if (x87) used |= X87;
   for (let i = 0; i < 16; i++) {
     const at = STATE.xmm + i * 32;
-    if (!isZero(bytes, at, at + 16)) used |= SSE;
-    if (!isZero(bytes, at + 16, at + 32)) used |= AVX;
+    if (!isZero(view, at, at + 16)) used |= SSE;
+    if (!isZero(view, at + 16, at + 32)) used |= AVX;
   }
   return used;
 }
@@ -83,11 +84,10 @@ function save(kind: "xsave" | "xsaveopt" | "xsavec"): Service {
       saveX87(bytes, view, at, engine.decodeRecord(record).operandSize === 8);
     }
     if (compacted ? written & SSE : asked & (SSE | AVX)) saveMxcsr(view, at);
-    if (written & SSE) saveXmm(bytes, at);
+    if (written & SSE) saveXmm(view, at);
     if (written & AVX)
       for (let i = 0; i < 16; i++) {
-        const from = STATE.xmm + i * 32 + 16;
-        bytes.copyWithin(at + YMM + i * 16, from, from + 16);
+        copyVector(view, at + YMM + i * 16, STATE.xmm + i * 32 + 16);
       }
     if (compacted) {
       view.setBigUint64(at + HEADER, asked & used, true);
@@ -112,7 +112,7 @@ const xrstor: Service = (engine, record) => {
     (present & ~allowed) !== 0n ||
     (allowed & ~engine.current.xcr0) !== 0n ||
     (!compacted && compaction !== 0n) ||
-    !isZero(bytes, at + COMPACTION + 8, at + (compacted ? LEGACY_AND_HEADER : COMPACTION + 16));
+    !isZero(view, at + COMPACTION + 8, at + (compacted ? LEGACY_AND_HEADER : COMPACTION + 16));
   if (bad) return engine.setFault(GENERAL_PROTECTION, 0);
   // In the standard format MXCSR is loaded even for a component in its initial state.
   const wantsMxcsr = compacted ? (asked & present & SSE) !== 0n : (asked & (SSE | AVX)) !== 0n;
@@ -132,13 +132,13 @@ const xrstor: Service = (engine, record) => {
   }
   if (wantsMxcsr || (compacted && (asked & SSE) !== 0n)) words[STATE.mxcsr / 4] = mxcsr;
   if (asked & SSE) {
-    if (present & SSE) loadXmm(bytes, at);
+    if (present & SSE) loadXmm(view, at);
     else for (let i = 0; i < 16; i++) bytes.fill(0, STATE.xmm + i * 32, STATE.xmm + i * 32 + 16);
   }
   if (asked & AVX)
     for (let i = 0; i < 16; i++) {
       const to = STATE.xmm + i * 32 + 16;
-      if (present & AVX) bytes.copyWithin(to, at + YMM + i * 16, at + YMM + i * 16 + 16);
+      if (present & AVX) copyVector(view, to, at + YMM + i * 16);
       else bytes.fill(0, to, to + 16);
     }
   return SERVICE_RESULT.NEXT;

@@ -1,13 +1,14 @@
-import { OPERAND } from "@paravirt/x86";
+import { OPERAND, PREFIX } from "@paravirt/x86";
 import type { Engine } from "./engine.ts";
 import { ACCESS, ENGINE, RECORD, STATE } from "./layout.ts";
-import { SERVICE_RESULT, type Service } from "./service.ts";
+import { operandByte, SERVICE_RESULT, type Service } from "./service.ts";
 import { FLAG_SERVICES } from "./services-flags.ts";
 import { FPU_SERVICES } from "./services-fpu.ts";
 import { LEGACY_SERVICES } from "./services-legacy.ts";
 import { SIMD_SERVICES } from "./services-simd.ts";
 import { TRANSCENDENTAL_SERVICES } from "./services-transcendental.ts";
 import { X87_SERVICES } from "./services-x87.ts";
+import { inUse } from "./services-xsave.ts";
 import { EXIT } from "./vcpu.ts";
 
 const { NEXT, JUMP, FAULT, LEAVE, LEAVE_AFTER } = SERVICE_RESULT;
@@ -16,6 +17,7 @@ const RCX = 1;
 const RDX = 2;
 const RBX = 3;
 const GENERAL_PROTECTION = 13;
+const NESTED_TASK = 0x4000;
 const UNDEFINED = 6;
 
 function setRegister32(engine: Engine, number: number, value: number): void {
@@ -33,18 +35,6 @@ const cpuid: Service = (engine) => {
   setRegister32(engine, RBX, out[1]!);
   setRegister32(engine, RCX, out[2]!);
   setRegister32(engine, RDX, out[3]!);
-  return NEXT;
-};
-
-function readTsc(engine: Engine): void {
-  const tsc = engine.ports.readTsc(engine.current);
-  setRegister32(engine, RAX, Number(tsc & 0xffffffffn));
-  setRegister32(engine, RDX, Number((tsc >> 32n) & 0xffffffffn));
-}
-
-const rdtscp: Service = (engine) => {
-  readTsc(engine);
-  setRegister32(engine, RCX, engine.current.tscAux);
   return NEXT;
 };
 
@@ -95,7 +85,7 @@ const xgetbv: Service = (engine) => {
   if ((current.cr4 & 0x40000n) === 0n) return engine.setFault(UNDEFINED, 0);
   const index = register(engine, RCX);
   if (index > 1) return engine.setFault(GENERAL_PROTECTION, 0);
-  const value = current.xcr0;
+  const value = index === 0 ? current.xcr0 : current.xcr0 & inUse(engine);
   setRegister32(engine, RAX, Number(value & 0xffffffffn));
   setRegister32(engine, RDX, Number(value >> 32n));
   return NEXT;
@@ -132,16 +122,20 @@ const popSegment: Service = (engine, record) => {
 
 /** IRET within the same privilege, or to it: SDM 2A, IRET/IRETD. In 64-bit mode RSP and SS always come off the stack. */
 const iret: Service = (engine, record) => {
+  // There are no task returns in IA-32e mode.
+  if ((engine.memory.words[STATE.eflags / 4]! & NESTED_TASK) !== 0) return engine.setFault(GENERAL_PROTECTION, 0);
   const instruction = engine.decodeRecord(record);
   const size = instruction.operandSize;
   const wide = engine.current.mode === 64;
   const values: bigint[] = [];
-  for (let i = 0; i < (wide ? 5 : 3); i++) {
+  // AMD's processors look at the flags first: CR2 tells.
+  for (const i of wide ? [2, 1, 0, 4, 3] : [2, 1, 0]) {
     const value = engine.peek(i * size, size);
     if (value === undefined) return FAULT;
-    values.push(value);
+    values[i] = value;
   }
   const [rip, cs, flags, rsp, ss] = values as [bigint, bigint, bigint, bigint, bigint];
+  if (!wide && (cs & 3n) !== 3n && engine.peek(4 * size, size) === undefined) return FAULT;
   const result = engine.farTransfer(Number(cs & 0xffffn), rip, wide ? { rsp, ss: Number(ss & 0xffffn) } : undefined);
   if (result !== JUMP) return result;
   if (!wide) engine.dropStack(size * 3);
@@ -156,6 +150,8 @@ const retFar: Service = (engine, record) => {
   const cs = engine.peek(size, size);
   if (rip === undefined || cs === undefined) return FAULT;
   const extra = instruction.operandCount > 0 ? instruction.immediate & 0xffff : 0;
+  // A return to another level would look for the new SS first.
+  if ((cs & 3n) !== 3n && engine.peek(size * 3 + extra, size) === undefined) return FAULT;
   const result = engine.farTransfer(Number(cs & 0xffffn), rip, undefined);
   if (result === JUMP) engine.dropStack(size * 2 + extra);
   return result;
@@ -166,53 +162,76 @@ function farPointer(engine: Engine, record: number): { offset: bigint; selector:
   const instruction = engine.decodeRecord(record);
   if (instruction.kinds[0] === OPERAND.FAR)
     return { offset: BigInt(instruction.immediate >>> 0), selector: instruction.immediate2 & 0xffff };
-  const size = instruction.operandSize;
-  const at = engine.operand(record, size + 2, ACCESS.READ);
-  if (at === 0) return undefined;
-  const { view } = engine.memory;
-  const offset =
-    size === 8 ? view.getBigUint64(at, true) : BigInt(size === 4 ? view.getUint32(at, true) : view.getUint16(at, true));
-  return { offset, selector: view.getUint16(at + size, true) };
+  return readFarPointer(engine, record, instruction.operandSize);
+}
+
+/** An offset of `size` bytes, then a selector; `undefined` with the fault set. */
+function readFarPointer(
+  engine: Engine,
+  record: number,
+  size: number,
+): { offset: bigint; selector: number } | undefined {
+  const offset = engine.readLinear(engine.exports.operandAddress(record), size);
+  if (offset === undefined) return undefined;
+  const selector = engine.readLinear(operandByte(engine, record, size), 2);
+  return selector === undefined ? undefined : { offset, selector: Number(selector) };
 }
 
 /** LES, LDS, LSS, LFS, LGS: the segment register first, since it may fault. */
 function loadFar(segment: number): Service {
   return (engine, record) => {
-    const instruction = engine.decodeRecord(record);
-    const size = instruction.sizes[0]!;
-    const at = engine.operand(record, size + 2, ACCESS.READ);
-    if (at === 0) return FAULT;
-    const { memory } = engine;
-    const value = memory.view.getBigUint64(at, true);
-    const result = engine.loadSegmentRegister(segment, memory.view.getUint16(at + size, true));
+    const size = engine.decodeRecord(record).sizes[0]!;
+    const pointer = readFarPointer(engine, record, size);
+    if (pointer === undefined) return FAULT;
+    const result = engine.loadSegmentRegister(segment, pointer.selector);
     if (result !== NEXT) return result;
+    const { memory } = engine;
     const register = memory.words[(record + RECORD.a) / 4]!;
-    if (size === 2) memory.view.setUint16(register, Number(value & 0xffffn), true);
-    else memory.quads[register / 8] = BigInt.asUintN(size * 8, value);
+    if (size === 2) memory.view.setUint16(register, Number(pointer.offset), true);
+    else memory.quads[register / 8] = pointer.offset;
     return NEXT;
   };
 }
 
+/** Jumps and calls may name any RPL, CS gets that of CPL 3; returns must name 3. */
 const jmpFar: Service = (engine, record) => {
   const pointer = farPointer(engine, record);
-  return pointer === undefined ? FAULT : engine.farTransfer(pointer.selector, pointer.offset, undefined);
+  return pointer === undefined ? FAULT : engine.farTransfer(pointer.selector | 3, pointer.offset, undefined);
 };
+
+/** Whether a write there would not fault; else the fault is set. */
+function isWritable(engine: Engine, address: bigint, size: number): boolean {
+  const at = engine.exports.translate(engine.wrapStack(address), size, ACCESS.WRITE);
+  engine.memory.words[ENGINE.commitCount / 4] = 0;
+  engine.memory.words[ENGINE.codeWriteCount / 4] = 0;
+  return at !== 0;
+}
 
 const callFar: Service = (engine, record) => {
   const pointer = farPointer(engine, record);
   if (pointer === undefined) return FAULT;
-  const size = engine.decodeRecord(record).operandSize;
+  // With REX.W AMD's processors push 64 bits, though the pointer in memory has 32.
+  const instruction = engine.decodeRecord(record);
+  const size = instruction.prefixes & PREFIX.REX_W ? 8 : instruction.operandSize;
   const returnTo = engine.ripOf(record) + BigInt(engine.memory.bytes[record + RECORD.length]!);
   const stack = engine.memory.quads[(STATE.gpr + 4 * 8) / 8]!;
   const cs = engine.current.selectors[1]!;
-  // The target is checked before anything is pushed.
-  const { mode } = engine.current;
-  const result = engine.farTransfer(pointer.selector, pointer.offset, undefined);
-  if (result !== JUMP || (engine.push(BigInt(cs), size) && engine.push(returnTo, size))) return result;
-  engine.memory.quads[(STATE.gpr + 4 * 8) / 8] = stack;
-  engine.memory.view.setUint16(STATE.selectors + 2, cs, true);
-  engine.current.mode = mode;
-  return FAULT;
+  const { current } = engine;
+  const before = current.mode;
+  const result = engine.farTransfer(pointer.selector | 3, pointer.offset, undefined);
+  if (result !== JUMP) return result;
+  // The target is good; the stack must be writable, too, before anything is pushed.
+  const after = current.mode;
+  current.mode = before;
+  if ([1n, 2n].some((slots) => !isWritable(engine, stack - slots * BigInt(size), size))) {
+    engine.memory.view.setUint16(STATE.selectors + 2, cs, true);
+    current.segments.load(1, engine.ports.readDescriptor(current, cs));
+    return FAULT;
+  }
+  engine.push(BigInt(cs), size);
+  engine.push(returnTo, size);
+  current.mode = after;
+  return JUMP;
 };
 
 /** ENTER: nesting levels copy the enclosing frame pointers. */
@@ -238,9 +257,7 @@ const enter: Service = (engine, record) => {
   if (level > 0 && !engine.push(BigInt.asUintN(size * 8, frame), size)) return undo();
   const top = engine.wrapStack(quads[stackAt]! - BigInt(instruction.immediate & 0xffff));
   // The new top must be writable, though nothing is written to it.
-  if (engine.exports.translate(top, size, ACCESS.WRITE) === 0) return undo();
-  engine.memory.words[ENGINE.commitCount / 4] = 0;
-  engine.memory.words[ENGINE.codeWriteCount / 4] = 0;
+  if (!isWritable(engine, top, size)) return undo();
   quads[stackAt] = top;
   if (size === 2) engine.memory.view.setUint16(STATE.gpr + 5 * 8, Number(frame & 0xffffn), true);
   else quads[baseAt] = frame;
@@ -296,7 +313,6 @@ function usable(descriptor: bigint, selector: number, kind: "lar" | "lsl" | "ver
 /** By the name of the definition. */
 export const SERVICES: Readonly<Record<string, Service>> = {
   cpuid,
-  rdtscp,
   rdpid,
   syscall,
   sysenter,

@@ -1,5 +1,5 @@
 import type { FrameGuard, MachineMemory, TlbPort } from "@paravirt/core";
-import { ENGINE, type EngineLayout, FRAME, GATE, TLB } from "./layout.ts";
+import { ENGINE, type EngineLayout, FRAME, GATE, SLOTS_PER_FRAME, TLB } from "./layout.ts";
 
 const WORDS_PER_ENTRY = TLB.entryBytes / 4;
 const ARRAYS = [TLB.read, TLB.write, TLB.execute] as const;
@@ -97,12 +97,15 @@ export class SoftTlb implements TlbPort, FrameGuard {
   /** Remembers that the TLB slot at machine address `slot` may hold `mfn`. */
   private noteSlot(mfn: number, slot: number): void {
     const { words } = this.memory;
-    const pair = this.layout.slotTable / 4 + mfn * 2;
+    const first = this.layout.slotTable / 4 + mfn * SLOTS_PER_FRAME;
     this.mark(mfn, FRAME.cached);
-    if (words[pair] === slot || words[pair + 1] === slot) return;
-    if (words[pair] === 0) words[pair] = slot;
-    else if (words[pair + 1] === 0) words[pair + 1] = slot;
-    else this.mark(mfn, FRAME.scattered);
+    for (let at = first; at < first + SLOTS_PER_FRAME; at++) {
+      if (words[at] === slot) return;
+      if (words[at] !== 0) continue;
+      words[at] = slot;
+      return;
+    }
+    this.mark(mfn, FRAME.scattered);
   }
 
   /** Enters the code table of the page at `address` into the execute array. */
@@ -226,21 +229,44 @@ export class SoftTlb implements TlbPort, FrameGuard {
   /** Drops what the TLB holds of `mfn`: writable entries only, or all of them. */
   private drop(mfn: number, all: boolean): void {
     const { words } = this.memory;
-    const pair = this.layout.slotTable / 4 + mfn * 2;
+    const first = this.layout.slotTable / 4 + mfn * SLOTS_PER_FRAME;
     this.flushes++;
     if ((words[this.info(mfn)]! & FRAME.scattered) === 0) {
-      for (const slot of [words[pair]!, words[pair + 1]!]) if (slot !== 0) this.dropAt(slot / 4, mfn, all);
-    } else {
-      for (let context = 0; context < TLB.contexts; context++) {
-        if (this.keys[context] === -1) continue;
-        const base = (TLB.start + context * TLB.contextBytes) / 4;
-        for (let entry = 0; entry < TLB.entries; entry++) this.dropAt(base + entry * WORDS_PER_ENTRY, mfn, all);
+      for (let at = first; at < first + SLOTS_PER_FRAME; at++) {
+        const slot = words[at]!;
+        if (slot === 0) break;
+        this.dropAt(slot / 4, mfn, all);
+      }
+    } else this.dropEverywhere(mfn, all);
+    if (!all) return;
+    words.fill(0, first, first + SLOTS_PER_FRAME);
+    this.unmark(mfn, FRAME.scattered);
+  }
+
+  /** Looks through all entries of all contexts. Where few slots still hold the frame, they are noted: the next time is cheap. */
+  private dropEverywhere(mfn: number, all: boolean): void {
+    const { words } = this.memory;
+    const holders: number[] = [];
+    for (let context = 0; context < TLB.contexts; context++) {
+      if (this.keys[context] === -1) continue;
+      const from = (TLB.start + context * TLB.contextBytes + TLB.read) / 4;
+      for (let read = from; read < from + TLB.entries * WORDS_PER_ENTRY; read += WORDS_PER_ENTRY) {
+        this.dropAt(read, mfn, all);
+        if (holders.length <= SLOTS_PER_FRAME && this.holds(read, mfn)) holders.push(read * 4);
       }
     }
-    if (!all) return;
-    words[pair] = 0;
-    words[pair + 1] = 0;
+    if (all || holders.length > SLOTS_PER_FRAME) return;
+    const first = this.layout.slotTable / 4 + mfn * SLOTS_PER_FRAME;
+    for (let index = 0; index < SLOTS_PER_FRAME; index++) words[first + index] = holders[index] ?? 0;
     this.unmark(mfn, FRAME.scattered);
+  }
+
+  /** Whether a slot's read or execute entry may lead to `mfn`; writable ones were dropped. */
+  private holds(read: number, mfn: number): boolean {
+    const { words } = this.memory;
+    if ((words[read]! + words[read + 2]!) >>> 12 === mfn) return true;
+    const execute = read + TLB.execute / 4;
+    return words[execute] !== Number(TLB.invalid) && this.code.isTableOf(words[execute + 2]!, mfn);
   }
 
   /** Drops `mfn` from one slot's entries, given as the word index of its read entry. */

@@ -93,6 +93,8 @@ export interface Vcpu {
   readonly id: number;
   /** RAX RCX RDX RBX RSP RBP RSI RDI R8–R15. Fetch anew after {@link Vcpu.run} of any VCPU: the view may move. */
   readonly regs: BigUint64Array;
+  /** The same registers as 32-bit words: register `n` has its low half at `2n`, its high half at `2n + 1`. */
+  readonly regWords: Uint32Array;
   /** Instruction pointer. */
   rip: bigint;
   /** RFLAGS, status flags included. */
@@ -116,6 +118,8 @@ export interface Vcpu {
    * interpreted by itself, some twenty times slower; nothing costs anything otherwise. Port breakpoints are never hit.
    */
   setDebugRegister(number: number, value: bigint): void;
+  /** IA32_TSC_AUX: the 32 bits that RDTSCP and RDPID give. */
+  tscAux: number;
   /** Extended state that XSAVE knows. */
   xcr0: bigint;
   /** Tag compared with a frame's owner at each TLB fill: the domain id. */
@@ -127,7 +131,13 @@ export interface Vcpu {
   /** Loads a data segment as MOV Sreg does; `false` where the processor would fault. */
   loadSegment(segment: number, selector: number): boolean;
   /**
-   * Executes about `budget` instructions (checked at branches) until something outside the processor must act.
+   * Tells the limit and type of a segment whose selector the embedder has set by itself, as for a return to compatibility
+   * mode: CS and SS, which {@link Vcpu.loadSegment} doesn't load from there.
+   */
+  describeSegment(segment: number, descriptor: bigint): void;
+  /**
+   * Executes about `budget` instructions (checked at branches) until something outside the processor must act. What takes
+   * longer than an instruction, long string instructions and work in JavaScript, costs more of the budget.
    * All registers are architecturally exact when it returns.
    */
   run(budget: number): Exit;
@@ -156,6 +166,10 @@ export interface Vcpu {
   translate(address: bigint, write: boolean): number;
   /** Like {@link Vcpu.translate} in another address space of this VCPU's domain. */
   translateIn(root: number, address: bigint, write: boolean): number;
+  /** Like {@link Vcpu.translate} for an address in two halves, without a `bigint`. */
+  translateWords(low: number, high: number, write: boolean): number;
+  /** Puts RIP into RCX and RFLAGS into R11, as the processor does at SYSCALL. */
+  setSyscallRegisters(): void;
   /** Copies linear memory into `into`; `false` when any byte is unmapped (nothing is promised about `into` then). */
   read(address: bigint, into: Uint8Array): boolean;
   /** Copies `from` to linear memory if all of it is writable, else writes nothing and answers `false`. */
@@ -190,6 +204,11 @@ export interface EngineStats {
   readonly blocksDecoded: number;
   /** Regions translated to WebAssembly. */
   readonly blocksTranslated: number;
+  /**
+   * How often guest code came back to JavaScript: by the instruction that JavaScript executed, else by reason (`budget`,
+   * `decode`, `fault` …).
+   */
+  readonly exits: { readonly [cause: string]: number };
 }
 
 /** A processor package: memory, TLB and code caches that its VCPUs share. */
@@ -212,6 +231,11 @@ export interface EngineOptions {
   readonly memoryBytes: number;
   /** Answers to what guest code asks. */
   readonly ports: CpuPorts;
+  /**
+   * CPU features, by their names in /proc/cpuinfo: instructions of others raise #UD, or are what their encoding means
+   * without the feature (TZCNT is BSF then). All that the engine has when left out. CPUID is the embedder's to answer alike.
+   */
+  readonly features?: readonly string[];
   /** Whether hot code is translated to WebAssembly; `true` when left out. Without, everything is interpreted. */
   readonly translate?: boolean;
   /** Instructions between two looks at where a guest is: fewer find hot code sooner. 20,000 when left out. */

@@ -4,6 +4,7 @@ import { DebugRegisters } from "./debug-registers.ts";
 import type { Engine } from "./engine.ts";
 import { loadFxsave, saveFxsave } from "./fxsave.ts";
 import { ACCESS, ENGINE, GATE, REASON, STATE } from "./layout.ts";
+import { Segments } from "./segments.ts";
 import { SERVICE_RESULT } from "./service.ts";
 import type { Exit, GatePlan, GateState, Vcpu } from "./vcpu.ts";
 
@@ -24,15 +25,12 @@ const usesFpu: boolean[] = OPCODES.map((row) => row.feature !== undefined && FPU
 export class VirtualCpu implements Vcpu {
   readonly id: number;
   readonly saved: Uint8Array = new Uint8Array(STATE.end - STATE.start);
-  /** RIP while the engine is not running. */
-  ripValue = 0n;
   /** Instructions executed so far. */
   executed = 0;
-  /** What RDTSCP and RDPID answer. */
-  tscAux = 0;
   /** CR0 makes FPU instructions raise #NM. */
   fpuDisabled = false;
   readonly debug: DebugRegisters = new DebugRegisters();
+  readonly segments: Segments = new Segments();
   /** DR6 bits of data breakpoints that wait for the instruction after MOV SS or POP SS. */
   pendingDebug = 0;
   private readonly engine: Engine;
@@ -66,15 +64,29 @@ export class VirtualCpu implements Vcpu {
 
   get regs(): BigUint64Array {
     this.engine.activate(this);
-    return this.engine.memory.quads.subarray(STATE.gpr / 8, STATE.gpr / 8 + 16);
+    return this.engine.registers;
+  }
+
+  get regWords(): Uint32Array {
+    this.engine.activate(this);
+    return this.engine.registerWords;
   }
 
   get rip(): bigint {
-    return this.ripValue;
+    return this.get(STATE.rip);
   }
 
   set rip(value: bigint) {
-    this.ripValue = BigInt.asUintN(64, value);
+    this.set(STATE.rip, value);
+  }
+
+  /** RIP of the active VCPU while the engine is not running. */
+  get ripValue(): bigint {
+    return this.engine.memory.quads[STATE.rip / 8]!;
+  }
+
+  set ripValue(value: bigint) {
+    this.engine.memory.quads[STATE.rip / 8] = value;
   }
 
   get rflags(): bigint {
@@ -90,7 +102,7 @@ export class VirtualCpu implements Vcpu {
 
   get selectors(): Uint16Array {
     this.engine.activate(this);
-    return new Uint16Array(this.engine.memory.bytes.buffer, STATE.selectors, 6);
+    return this.engine.segmentSelectors;
   }
 
   get fsBase(): bigint {
@@ -120,6 +132,16 @@ export class VirtualCpu implements Vcpu {
     this.engine.selectAddressSpace();
   }
 
+  get tscAux(): number {
+    this.engine.activate(this);
+    return this.engine.memory.words[STATE.tscAux / 4]!;
+  }
+
+  set tscAux(value: number) {
+    this.engine.activate(this);
+    this.engine.memory.words[STATE.tscAux / 4] = value;
+  }
+
   get cr0(): bigint {
     return this.get(STATE.cr0);
   }
@@ -129,9 +151,14 @@ export class VirtualCpu implements Vcpu {
     this.fpuDisabled = (value & (TASK_SWITCHED | EMULATE_FPU)) !== 0n;
   }
 
+  /** Segments outside 64-bit mode, of which some forbid something. */
+  get limited(): boolean {
+    return this.bits === 32 && this.segments.limited;
+  }
+
   /** Each instruction is looked at, whatever the flags say. */
   get careful(): boolean {
-    return this.fpuDisabled || this.debug.armed;
+    return this.fpuDisabled || this.debug.armed || this.limited;
   }
 
   debugRegister(number: number): bigint {
@@ -176,6 +203,11 @@ export class VirtualCpu implements Vcpu {
     this.rootFrame = mfn;
     this.engine.activate(this);
     this.engine.selectAddressSpace();
+  }
+
+  setSyscallRegisters(): void {
+    this.engine.activate(this);
+    this.engine.exports.syscallRegisters();
   }
 
   /** The gate may have changed the address space: takes over which one is current. */
@@ -224,6 +256,10 @@ export class VirtualCpu implements Vcpu {
     return this.engine.loadSegmentRegister(segment, selector) === SERVICE_RESULT.NEXT;
   }
 
+  describeSegment(segment: number, descriptor: bigint): void {
+    this.segments.load(segment, descriptor);
+  }
+
   run(budget: number): Exit {
     return this.engine.run(this, budget);
   }
@@ -266,7 +302,7 @@ export class VirtualCpu implements Vcpu {
     engine.activate(this);
     const { words } = engine.memory;
     for (;;) {
-      const at = engine.exports.translate(BigInt.asUintN(64, address), size, write ? ACCESS.WRITE : ACCESS.READ);
+      const at = engine.exports.translate(address, size, write ? ACCESS.WRITE : ACCESS.READ);
       if (at !== 0) {
         if (words[ENGINE.codeWriteCount / 4]! > 0) {
           // The caller may write anywhere in the page: all of its code is stale.
@@ -277,6 +313,14 @@ export class VirtualCpu implements Vcpu {
       }
       if (words[ENGINE.reason / 4] !== REASON.WALK || !engine.resolveWalk(this)) return 0;
     }
+  }
+
+  translateWords(low: number, high: number, write: boolean): number {
+    const { engine } = this;
+    engine.activate(this);
+    const at = engine.exports.probe(low, high, write ? ACCESS.WRITE : ACCESS.READ);
+    // Whatever needs more than a look into the TLB or the page tables.
+    return at !== 0 ? at : this.translate((BigInt(high >>> 0) << 32n) | BigInt(low >>> 0), write);
   }
 
   translateIn(root: number, address: bigint, write: boolean): number {

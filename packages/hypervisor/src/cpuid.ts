@@ -79,6 +79,7 @@ const FEATURE_WORDS: readonly FeatureWord[] = [
       sha_ni: 29,
     },
   },
+  { leaf: 7, register: ECX, bits: { rdpid: 22 } },
   { leaf: 7, register: EDX, bits: { fsrm: 4 } },
   {
     leaf: 0x80000001,
@@ -108,9 +109,18 @@ const FEATURE_WORDS: readonly FeatureWord[] = [
   {
     leaf: 0x80000001,
     register: ECX,
-    bits: { lahf_lm: 0, cmp_legacy: 1, abm: 5, sse4a: 6 },
+    bits: { lahf_lm: 0, cmp_legacy: 1, abm: 5, sse4a: 6, "3dnowprefetch": 8 },
   },
 ];
+
+/** Bits of leaf 0xD, subleaf 1. */
+const XSAVE_BITS: { readonly [name: string]: number } = { xsaveopt: 0, xsavec: 1, xgetbv1: 2 };
+/** Components of XCR0: x87 and SSE have the first 512 bytes, a header follows; AVX has what is in {@link AVX_AREA}. */
+const XCR0 = { LEGACY: 3n, AVX: 4n } as const;
+const XSAVE_BYTES = 576;
+const AVX_AREA = { bytes: 256, offset: 576 } as const;
+const CR4_OSXSAVE = 0x40000n;
+const OSXSAVE = 1 << 27;
 
 /** Flags that Linux shows but no CPUID bit carries. */
 const SYNTHETIC: ReadonlySet<string> = new Set(["rep_good", "nopl", "cpuid"]);
@@ -166,6 +176,11 @@ export interface CpuidOptions {
   readonly brand?: string;
 }
 
+/** Feature names as /proc/cpuinfo has them: compilers call some otherwise. */
+export function featureNames(names: readonly string[]): readonly string[] {
+  return names.map((name) => ALIASES[name] ?? name);
+}
+
 /** Base leaves as recorded (columns EAX EBX ECX EDX); feature words are filled by name, others by code. */
 const BASE_LEAVES: readonly (readonly [number, number, number, number, number])[] = [
   [0x00000000, 0x0000000d, 0x68747541, 0x444d4163, 0x69746e65], // "AuthenticAMD"
@@ -191,6 +206,8 @@ export class CpuidPolicy {
   readonly initialCr4: bigint;
   /** CR4 bits the guest may change. */
   readonly guestCr4: bigint;
+  /** Components that the guest may enable in XCR0; 0 without XSAVE. */
+  readonly xcr0: bigint;
   private readonly leaves = new Map<number, Uint32Array>();
   private readonly tsc: TscScale;
   private readonly version: number;
@@ -198,7 +215,7 @@ export class CpuidPolicy {
   constructor(options: CpuidOptions, tsc: TscScale, version: number) {
     this.tsc = tsc;
     this.version = version;
-    const names = (options.features ?? DEFAULT_FEATURES).map((name) => ALIASES[name] ?? name);
+    const names = featureNames(options.features ?? DEFAULT_FEATURES);
     this.features = new Set(names);
     for (const [leaf, ...registers] of BASE_LEAVES) this.leaves.set(leaf, Uint32Array.from(registers));
     this.leaves.set(7, new Uint32Array(4));
@@ -211,11 +228,10 @@ export class CpuidPolicy {
         leaf[word.register] = ((leaf[word.register] as number) | (1 << bit)) >>> 0;
       }
     }
-    for (const name of SYNTHETIC) unknown.delete(name);
+    for (const name of [...SYNTHETIC, ...Object.keys(XSAVE_BITS)]) unknown.delete(name);
     for (const name of unknown)
       throw new ParavirtError("BAD_ARGUMENT", `CPU feature "${name}" is not one a PV guest can be given`);
-    if (this.features.has("xsave"))
-      throw new ParavirtError("UNSUPPORTED", 'CPU feature "xsave": no state layout is described for it');
+    this.xcr0 = this.features.has("xsave") ? XCR0.LEGACY | (this.features.has("avx") ? XCR0.AVX : 0n) : 0n;
     const brand = (options.brand ?? "paravirt virtual processor").padEnd(48, "\0").slice(0, 48);
     for (let index = 0; index < 3; index++) {
       const words = new Uint32Array(4);
@@ -228,22 +244,50 @@ export class CpuidPolicy {
     // PAE, MCE, OSFXSR and OSXMMEXCPT are on; TSD and DE are the guest's, FSGSBASE where it has the feature.
     const fsgsbase = this.features.has("fsgsbase") ? 0x10000n : 0n;
     this.initialCr4 = 0x660n | fsgsbase;
-    this.guestCr4 = 0xcn | fsgsbase;
+    this.guestCr4 = 0xcn | fsgsbase | (this.xcr0 === 0n ? 0n : CR4_OSXSAVE);
   }
 
-  /** Fills EAX, EBX, ECX, EDX of a leaf into `out`. */
-  answer(vcpu: VirtualCpu, leaf: number, subleaf: number, out: Uint32Array): void {
+  /** Fills EAX, EBX, ECX, EDX of a leaf into `out`; `isForced` for CPUID behind Xen's forced-emulation prefix. */
+  answer(vcpu: VirtualCpu, leaf: number, subleaf: number, out: Uint32Array, isForced: boolean = false): void {
     out.fill(0);
     if (leaf >= XEN_BASE && leaf < XEN_BASE + 0x100) {
       this.xenLeaf(vcpu.domain, leaf, subleaf, out);
       return;
     }
     if (leaf === 7 && subleaf !== 0) return;
+    if (leaf === 0xd) {
+      this.stateLeaf(vcpu, subleaf, out);
+      return;
+    }
     const known = this.leaves.get(leaf);
     if (known === undefined) return;
     out.set(known);
     // Initial APIC id, and the logical processors of the package.
-    if (leaf === 1) out[EBX] = ((out[EBX] as number) | ((vcpu.id * 2) << 24) | (2 << 16)) >>> 0;
+    if (leaf === 1) {
+      out[EBX] = ((out[EBX] as number) | ((vcpu.id * 2) << 24) | (2 << 16)) >>> 0;
+      // Linux as a PV guest uses XSAVE only if its kernel sees OSXSAVE before it has set it: Xen shows it to a forced CPUID.
+      const isKernel = isForced && vcpu.kernelMode && this.xcr0 !== 0n;
+      if (isKernel || (vcpu.cr4 & CR4_OSXSAVE) !== 0n) out[ECX] = ((out[ECX] as number) | OSXSAVE) >>> 0;
+    }
+  }
+
+  // What XSAVE saves, and where: SDM 1, 13.2.
+  private stateLeaf(vcpu: VirtualCpu, subleaf: number, out: Uint32Array): void {
+    if (this.xcr0 === 0n) return;
+    const bytes = (components: bigint) => XSAVE_BYTES + ((components & XCR0.AVX) === 0n ? 0 : AVX_AREA.bytes);
+    const compacts = this.features.has("xsavec");
+    if (subleaf === 0) {
+      out[EAX] = Number(this.xcr0);
+      out[EBX] = bytes(vcpu.cpu.xcr0);
+      out[ECX] = bytes(this.xcr0);
+    } else if (subleaf === 1) {
+      for (const [name, bit] of Object.entries(XSAVE_BITS))
+        if (this.features.has(name)) out[EAX] = (out[EAX] as number) | (1 << bit);
+      if (compacts) out[EBX] = bytes(vcpu.cpu.xcr0);
+    } else if (subleaf === 2 && (this.xcr0 & XCR0.AVX) !== 0n) {
+      out[EAX] = AVX_AREA.bytes;
+      out[EBX] = AVX_AREA.offset;
+    }
   }
 
   // The answers of Xen's own leaves: public/arch-x86/cpuid.h.

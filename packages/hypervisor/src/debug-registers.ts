@@ -31,7 +31,7 @@ export function readDebug(vcpu: VirtualCpu, register: number): bigint | undefine
   }
 }
 
-/** Sets a debug register by Xen's rules (set_debugreg); 0 or `-errno`. The processor itself has no breakpoints. */
+/** Sets a debug register by Xen's rules (set_debugreg); 0 or `-errno`. */
 export function writeDebug(vcpu: VirtualCpu, register: number, value: bigint): number {
   switch (register) {
     case 0:
@@ -39,7 +39,7 @@ export function writeDebug(vcpu: VirtualCpu, register: number, value: bigint): n
     case 2:
     case 3:
       if (!isGuestRange(value, 8)) return -XEN_ERRNO.EPERM;
-      vcpu.debug[register] = value;
+      load(vcpu, register, value);
       return 0;
     case 4:
     case 5:
@@ -55,10 +55,27 @@ export function writeDebug(vcpu: VirtualCpu, register: number, value: bigint): n
           if (((fixed >> shift) & 3n) === BREAK_ON_IO && (vcpu.cr4 & CR4_DE) === 0n) return -XEN_ERRNO.EPERM;
         }
       }
-      vcpu.debug[7] = fixed;
+      load(vcpu, 7, fixed);
       return 0;
     }
     default:
       return -XEN_ERRNO.ENODEV;
   }
+}
+
+function load(vcpu: VirtualCpu, register: number, value: bigint): void {
+  vcpu.debug[register] = value;
+  vcpu.cpu.setDebugRegister(register, value);
+}
+
+/** Gives all debug registers the values that a VCPU begins with: no breakpoints. */
+export function resetDebug(vcpu: VirtualCpu): void {
+  for (let register = 0; register < 4; register++) load(vcpu, register, 0n);
+  vcpu.debug[6] = DR6_RESERVED_ONE;
+  load(vcpu, 7, DR7_RESERVED_ONE);
+}
+
+/** A debug exception of the processor's: notes in DR6 what it was for, as Xen does. */
+export function noteDebugException(vcpu: VirtualCpu, status: number): void {
+  vcpu.debug[6] = (vcpu.debug[6] as bigint) | BigInt(status);
 }

@@ -10,14 +10,19 @@ const ARGUMENT_REGISTERS = [REG.RDI, REG.RSI, REG.RDX, REG.R10, REG.R8, REG.R9] 
 /** Carries out the hypercall in a VCPU's registers; RIP is after its `syscall`. */
 export function dispatchHypercall(vcpu: VirtualCpu, call: HypercallContext, batched: HypercallContext): void {
   const { cpu, history } = vcpu;
-  let { regs } = cpu;
-  regs[REG.RCX] = cpu.rip;
-  regs[REG.R11] = cpu.rflags;
-  for (let i = 0; i < 6; i++) call.args[i] = regs[ARGUMENT_REGISTERS[i] as number] as bigint;
-  const rax = regs[REG.RAX] as bigint;
-  const number = rax < 64n ? Number(rax) : 64;
+  cpu.setSyscallRegisters();
+  // Halves: a hypercall makes no bigint that its handler does not ask for.
+  const words = cpu.regWords;
+  const { words: args } = call;
+  for (let i = 0; i < 6; i++) {
+    const register = (ARGUMENT_REGISTERS[i] as number) * 2;
+    args[i * 2] = words[register] as number;
+    args[i * 2 + 1] = words[register + 1] as number;
+  }
+  const low = words[REG.RAX * 2] as number;
+  const number = words[REG.RAX * 2 + 1] === 0 && low < 64 ? low : 64;
   const slot = history.begin(number);
-  history.words.set(call.words, slot * 12);
+  for (let i = 0; i < 12; i++) history.words[slot * 12 + i] = args[i] as number;
   call.vcpu = vcpu;
   call.domain = vcpu.domain;
   call.batched = batched;
@@ -25,18 +30,19 @@ export function dispatchHypercall(vcpu: VirtualCpu, call: HypercallContext, batc
   const result = call.perform(number);
   if (call.again) {
     // As Xen's continuations: the guest issues the call once more, with what is left to do.
-    regs = cpu.regs;
+    const { regs } = cpu;
     for (let i = 0; i < 6; i++) regs[ARGUMENT_REGISTERS[i] as number] = call.args[i] as bigint;
     cpu.rip -= SYSCALL_BYTES;
     return;
   }
   if (result === undefined) return;
-  regs = cpu.regs;
   if (typeof result === "bigint") {
-    regs[REG.RAX] = BigInt.asUintN(64, result);
+    cpu.regs[REG.RAX] = result;
     history.finishWide(slot, result);
   } else {
-    regs[REG.RAX] = BigInt.asUintN(64, BigInt(result));
+    const answer = cpu.regWords;
+    answer[REG.RAX * 2] = result;
+    answer[REG.RAX * 2 + 1] = Math.floor(result / 0x1_0000_0000);
     history.finish(slot, result);
   }
 }

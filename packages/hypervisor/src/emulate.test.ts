@@ -112,6 +112,14 @@ describe("privileged instructions in guest-kernel mode", () => {
     expect(guest.vcpu.cr4).toBe(0x66cn);
   });
 
+  test("wrmsr TSC_AUX gives the processor what rdtscp and rdpid answer", () => {
+    registers(0x1234n, 0xc0000103n, 0n);
+    expect(run([0x0f, 0x30])).toBe(true);
+    expect(guest.cpu.tscAux).toBe(0x1234);
+    registers(0n, 0xc0000103n, 1n);
+    expect(run([0x0f, 0x30])).toBe(false);
+  });
+
   test("in reads all ones, the PCI latch reads back, port 0x42 reads 0", () => {
     guest.vcpu.iopl = 1;
     registers(0x1122_3344_5566_7788n, 0n, 0x60n);
@@ -196,6 +204,33 @@ describe("CPUID", () => {
     trimmed.hypervisor.cpuid.answer(trimmed.vcpu, 7, 0, out);
     expect(out[1]).toBe(1 << 29);
     expect(() => testHypervisor({ cpuid: { features: ["smep"] } })).toThrow('"smep"');
+  });
+
+  test("XSAVE is described as it is: sizes by XCR0, OSXSAVE by CR4, and early to the kernel's forced CPUID", () => {
+    const features = ["fpu", "lm", "xsave", "xsaveopt", "xsavec", "xgetbv1"];
+    const other = new FakeGuest(testHypervisor({ cpuid: { features } }));
+    const { vcpu } = other;
+    const policy = other.hypervisor.cpuid;
+    const out = new Uint32Array(4);
+    const leaf = (number: number, subleaf: number, isForced = false) => {
+      policy.answer(vcpu, number, subleaf, out, isForced);
+      return [...out];
+    };
+    const OSXSAVE = 1 << 27;
+    expect(leaf(0xd, 0)).toEqual([3, 576, 576, 0]);
+    expect(leaf(0xd, 1)).toEqual([7, 576, 0, 0]);
+    expect(leaf(0xd, 2)).toEqual([0, 0, 0, 0]);
+    expect((leaf(1, 0)[2] as number) & OSXSAVE).toBe(0);
+    // Linux decides about XSAVE before it sets CR4.OSXSAVE, by what Xen shows it here.
+    expect((leaf(1, 0, true)[2] as number) & OSXSAVE).toBe(OSXSAVE);
+    expect([policy.xcr0, policy.guestCr4 & 0x40000n]).toEqual([3n, 0x40000n]);
+    vcpu.cr4 |= 0x40000n;
+    expect((leaf(1, 0)[2] as number) & OSXSAVE).toBe(OSXSAVE);
+    // Without the feature there is none of it.
+    guest.hypervisor.cpuid.answer(guest.vcpu, 0xd, 0, out);
+    expect([...out]).toEqual([0, 0, 0, 0]);
+    guest.hypervisor.cpuid.answer(guest.vcpu, 1, 0, out, true);
+    expect((out[2] as number) & OSXSAVE).toBe(0);
   });
 
   test("another undefined instruction is the guest's #UD", () => {

@@ -38,10 +38,10 @@ const EMULATIONS: { readonly [name: string]: Emulation } = {
   rdtsc: emulateRdtsc,
   rdtscp(vcpu) {
     emulateRdtsc(vcpu);
-    vcpu.cpu.regs[REG.RCX] = vcpu.tscAux;
+    vcpu.cpu.regs[REG.RCX] = BigInt(vcpu.cpu.tscAux);
     return true;
   },
-  cpuid: emulateCpuid,
+  cpuid: (vcpu) => emulateCpuid(vcpu, false),
 };
 
 const byRow: readonly (Emulation | undefined)[] = OPCODES.map((row) => EMULATIONS[row.name]);
@@ -88,19 +88,20 @@ export function emulateForced(vcpu: VirtualCpu): boolean {
   const { cpu } = vcpu;
   if (!cpu.read(cpu.rip, signature)) return false;
   for (let i = 0; i < 7; i++) if (signature[i] !== FORCED_CPUID[i]) return false;
-  emulateCpuid(vcpu);
+  emulateCpuid(vcpu, true);
   cpu.rip = (cpu.rip + 7n) & MASK_64;
   finish(vcpu);
   return true;
 }
 
-function emulateCpuid(vcpu: VirtualCpu): boolean {
+function emulateCpuid(vcpu: VirtualCpu, isForced: boolean): boolean {
   const { regs } = vcpu.cpu;
   vcpu.domain.machine.cpuid.answer(
     vcpu,
     Number((regs[REG.RAX] as bigint) & LOW_32),
     Number((regs[REG.RCX] as bigint) & LOW_32),
     answer,
+    isForced,
   );
   regs[REG.RAX] = BigInt(answer[0] as number);
   regs[REG.RBX] = BigInt(answer[1] as number);
@@ -149,7 +150,8 @@ function xsetbv(vcpu: VirtualCpu): boolean {
   const index = (regs[REG.RCX] as bigint) & LOW_32;
   const value = (((regs[REG.RDX] as bigint) & LOW_32) << 32n) | ((regs[REG.RAX] as bigint) & LOW_32);
   // x87 state can't be left out; AVX needs SSE.
-  if (index !== 0n || (value & 1n) === 0n || (value & ~7n) !== 0n || ((value & 4n) !== 0n && (value & 2n) === 0n))
+  const { xcr0 } = vcpu.domain.machine.cpuid;
+  if (index !== 0n || (value & 1n) === 0n || (value & ~xcr0) !== 0n || ((value & 4n) !== 0n && (value & 2n) === 0n))
     return false;
   vcpu.cpu.xcr0 = value;
   return true;

@@ -1,5 +1,6 @@
 import type { Exit } from "@paravirt/cpu";
 import { VMASST } from "@paravirt/xen-abi";
+import { noteDebugException } from "./debug-registers.ts";
 import { emulateForced, emulatePrivileged } from "./emulate.ts";
 import { emulatePageTableWrite } from "./page-table-write.ts";
 import { injectPageFault, injectTrap, NO_ERROR_CODE, VECTOR } from "./traps.ts";
@@ -12,7 +13,7 @@ const IDT_ERROR = 2;
 /** Handles a fault of guest code: what Xen does itself first, the guest's own handler otherwise. */
 export function handleFault(vcpu: VirtualCpu, exit: Exit): void {
   // The exit record is overwritten by whatever runs next.
-  const { vector, errorCode, address } = exit;
+  const { vector, errorCode, address, debugStatus: status } = exit;
   const code = exit.hasErrorCode ? errorCode : NO_ERROR_CODE;
   switch (vector) {
     case VECTOR.PF:
@@ -30,7 +31,7 @@ export function handleFault(vcpu: VirtualCpu, exit: Exit): void {
       if ((vcpu.cr0 & CR0_TS) !== 0n) vcpu.setTaskSwitched(false);
       break;
     case VECTOR.DB:
-      vcpu.debug[6] = (vcpu.debug[6] as bigint) | 0x4000n;
+      noteDebugException(vcpu, status);
       break;
     default:
       break;

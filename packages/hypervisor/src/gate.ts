@@ -23,6 +23,8 @@ export class KernelGate implements GatePlan {
   userRoot = 0;
   otherGsBase = 0n;
   kernelStack = 0n;
+  /** Whether {@link KernelGate.kernelStack} lies in the hypervisor's part of the address space. */
+  badStack = false;
   entry = 0n;
   readonly returnNumber: number = HYPERVISOR.iret;
   readonly flatSelectors: number = FLAT_PAIR >>> 0;
@@ -50,9 +52,12 @@ export function armGate(vcpu: VirtualCpu): void {
   gate.kernelRoot = vcpu.kernelRoot;
   gate.userRoot = vcpu.userRoot;
   gate.otherGsBase = vcpu.otherGsBase;
-  if (gate.kernelStack !== vcpu.kernelSp) gate.kernelStack = vcpu.kernelSp;
+  if (gate.kernelStack !== vcpu.kernelSp) {
+    gate.kernelStack = vcpu.kernelSp;
+    gate.badStack = isHypervisorStack(vcpu.kernelSp);
+  }
   // An entry that leaves events unmasked may have to deliver one at once.
-  gate.entry = vcpu.syscall.masksEvents && !isHypervisorStack(vcpu.kernelSp) ? vcpu.syscall.address : 0n;
+  gate.entry = vcpu.syscall.masksEvents && !gate.badStack ? vcpu.syscall.address : 0n;
   gate.maskAt = vcpu.infoAt + VCPU_INFO.upcallMask;
   gate.pendingAt = vcpu.infoAt + VCPU_INFO.upcallPending;
   vcpu.cpu.armGate(gate);

@@ -16,6 +16,21 @@ export function guestTranslate(vcpu: VirtualCpu, address: bigint, write: boolean
   return vcpu.kernelMode ? vcpu.cpu.translate(address, write) : vcpu.cpu.translateIn(vcpu.kernelRoot, address, write);
 }
 
+/** Halves of the hole's start and end: see {@link isGuestRange}. */
+const HOLE_START_HIGH = 0x8000;
+const HOLE_END_HIGH = Number(HOLE_END >> 32n);
+
+/**
+ * Machine address of `length` bytes at a guest-kernel address in two halves, if they lie in one page, are aligned to
+ * four bytes and may be accessed so; else 0, and the caller takes the general way, which also says what is wrong.
+ * Whoever writes there must have asked with `write`.
+ */
+export function guestSpan(vcpu: VirtualCpu, low: number, high: number, length: number, write: boolean): number {
+  if ((low & 4095) + length > 4096 || (low & 3) !== 0 || !vcpu.kernelMode) return 0;
+  if (high >= HOLE_START_HIGH && high < HOLE_END_HIGH) return 0;
+  return vcpu.cpu.translateWords(low, high, write);
+}
+
 /** Copies `length` bytes at guest-kernel `address` to the start of `into`; `false` when any of them would fault. */
 export function guestLoad(vcpu: VirtualCpu, address: bigint, into: Uint8Array, length: number): boolean {
   if (!isGuestRange(address, length)) return false;

@@ -299,6 +299,8 @@ export class Hypervisor {
       armGate(vcpu);
       const exit = cpu.run(left);
       closeGate(vcpu);
+      // The budget pays for more than instructions: by their number something may be left of it.
+      if (exit.reason === EXIT.BUDGET) return;
       this.handle(vcpu, exit);
       end -= EXIT_COST;
     }

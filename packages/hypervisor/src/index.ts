@@ -4,7 +4,7 @@
  */
 
 export { auditHypervisor } from "./audit.ts";
-export { type CpuidOptions, CpuidPolicy, DEFAULT_FEATURES } from "./cpuid.ts";
+export { type CpuidOptions, CpuidPolicy, DEFAULT_FEATURES, featureNames } from "./cpuid.ts";
 export { type CrashReport, formatCrash } from "./crash.ts";
 export { DIFFERENCES, type Difference, renderHypercalls } from "./documentation.ts";
 export { Domain, type DomainOptions, type Shutdown } from "./domain.ts";

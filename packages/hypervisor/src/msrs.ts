@@ -70,7 +70,7 @@ export function readMsr(vcpu: VirtualCpu, msr: number): bigint | undefined {
     case MSR.KERNEL_GS_BASE:
       return vcpu.otherGsBase;
     case MSR.TSC_AUX:
-      return vcpu.tscAux;
+      return BigInt(vcpu.cpu.tscAux);
     case MSR.DE_CFG:
       return DE_CFG_VALUE;
     default:
@@ -103,7 +103,7 @@ export function writeMsr(vcpu: VirtualCpu, msr: number, value: bigint): boolean 
       return true;
     case MSR.TSC_AUX:
       if (value >> 32n !== 0n) return false;
-      vcpu.tscAux = value;
+      vcpu.cpu.tscAux = Number(value);
       return true;
     case MSR.MISC_FEATURES_ENABLES:
       return value === 0n;

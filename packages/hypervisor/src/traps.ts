@@ -197,9 +197,7 @@ export function bounceSyscall(vcpu: VirtualCpu): void {
     injectTrap(vcpu, VECTOR.UD, NO_ERROR_CODE);
     return;
   }
-  const regs = cpu.regs;
-  regs[REG.RCX] = cpu.rip;
-  regs[REG.R11] = cpu.rflags;
+  cpu.setSyscallRegisters();
   cpu.selectors[1] = compat ? FLAT.RING3_CS32 : FLAT.KERNEL_CS;
   cpu.selectors[2] = FLAT.KERNEL_SS;
   bounceCallback(vcpu, callback, "syscall");
@@ -277,6 +275,10 @@ export function iret(vcpu: VirtualCpu): void {
       const stackSegment = readDescriptor(vcpu, ss);
       if (stackSegment !== undefined && isLoadableStack(stackSegment) && (cpu.mode === 32 || isCanonical(cpu.rip))) {
         if (cpu.mode === 64) vcpu.gate.know(cs, ss);
+        else {
+          cpu.describeSegment(1, code);
+          cpu.describeSegment(2, stackSegment);
+        }
         return;
       }
     }

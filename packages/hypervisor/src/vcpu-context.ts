@@ -1,4 +1,5 @@
 import { FLAT, layout, VGCF, XEN_ERRNO } from "@paravirt/xen-abi";
+import { writeDebug } from "./debug-registers.ts";
 import type { HypercallContext } from "./hypercall.ts";
 import { isCanonical, REGISTER_NAMES } from "./traps.ts";
 import type { VirtualCpu } from "./virtual-cpu.ts";
@@ -97,7 +98,8 @@ export function loadGuestContext(call: HypercallContext, vcpu: VirtualCpu, addre
   vcpu.failsafe.masksEvents = (flags & VGCF.failsafe_disables_events) !== 0;
   vcpu.syscall.address = wide(at.syscall_callback_eip);
   vcpu.syscall.masksEvents = (flags & VGCF.syscall_disables_events) !== 0;
-  for (let register = 0; register < 4; register++) vcpu.debug[register] = wide(at.debugreg + register * 8);
+  // As Xen does, values that it wouldn't take are dropped; DR4 and DR5 of the structure mean nothing.
+  for (const register of [0, 1, 2, 3, 6, 7]) writeDebug(vcpu, register, wide(at.debugreg + register * 8));
   vcpu.setTaskSwitched((wide(at.ctrlreg) & 8n) !== 0n);
   vcpu.initialised = true;
   return 0;

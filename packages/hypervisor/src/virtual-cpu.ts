@@ -3,6 +3,7 @@ import type { Vcpu } from "@paravirt/cpu";
 import type { AddressSpaceRoots, MmuextCaller } from "@paravirt/paging";
 import { FLAT, NR_VIRQS, RUNSTATE, XEN_ERRNO } from "@paravirt/xen-abi";
 import { VCPU_INFO } from "./abi.ts";
+import { resetDebug } from "./debug-registers.ts";
 import type { Domain } from "./domain.ts";
 import { KernelGate } from "./gate.ts";
 import { guestLoad } from "./guest-memory.ts";
@@ -32,8 +33,6 @@ export interface PvStart {
 export const NEVER = -1n;
 
 /** DR6 and DR7 as the processor resets them. */
-const DR6_DEFAULT = 0xffff0ff0n;
-const DR7_DEFAULT = 0x400n;
 /** CR0 as a PV guest reads it: PE MP ET NE WP AM PG. */
 const CR0_DEFAULT = 0x80050033n;
 const RFLAGS_IF = 0x200n;
@@ -118,8 +117,6 @@ export class VirtualCpu {
   cr4 = 0n;
   /** DR0 to DR7 as the guest reads them. */
   readonly debug: BigUint64Array = new BigUint64Array(8);
-  /** IA32_TSC_AUX. */
-  tscAux = 0n;
 
   /** Machine address of the vcpu_info structure in use. */
   infoAt: number;
@@ -186,14 +183,13 @@ export class VirtualCpu {
     cpu.gsBase = 0n;
     cpu.mode = 64;
     cpu.xcr0 = 1n;
+    cpu.tscAux = 0;
     cpu.owner = this.domain.id;
     this.cr0 = CR0_DEFAULT;
     cpu.cr0 = CR0_DEFAULT;
     this.cr4 = this.domain.machine.cpuid.initialCr4;
     cpu.cr4 = this.cr4;
-    this.debug.fill(0n);
-    this.debug[6] = DR6_DEFAULT;
-    this.debug[7] = DR7_DEFAULT;
+    resetDebug(this);
     this.otherGsBase = 0n;
     this.kernelMode = true;
   }

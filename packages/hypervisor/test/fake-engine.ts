@@ -12,6 +12,7 @@ const USER = 4n;
 /** A processor that executes scripts, with real registers and real page-table walks. */
 export class FakeVcpu implements Vcpu {
   readonly regs = new BigUint64Array(16);
+  readonly regWords = new Uint32Array(this.regs.buffer);
   readonly selectors = new Uint16Array(6);
   rip = 0n;
   rflags = 0x202n;
@@ -21,6 +22,7 @@ export class FakeVcpu implements Vcpu {
   cr0 = 0n;
   cr4 = 0n;
   xcr0 = 1n;
+  tscAux = 0;
   owner = 0;
   root = 0;
   instructions = 0;
@@ -43,6 +45,33 @@ export class FakeVcpu implements Vcpu {
     this.root = mfn;
   }
 
+  // Scripts play system calls, never the gate.
+  armGate(): void {}
+
+  closeGate(): undefined {}
+
+  setSyscallRegisters(): void {
+    this.regs[1] = this.rip;
+    this.regs[11] = this.rflags;
+  }
+
+  translateWords(low: number, high: number, write: boolean): number {
+    return this.translate((BigInt(high >>> 0) << 32n) | BigInt(low >>> 0), write);
+  }
+
+  describeSegment(): void {}
+
+  /** DR0–DR3 and DR7 as the hypervisor set them. */
+  readonly debugRegisters = new BigUint64Array(8);
+
+  debugRegister(number: number): bigint {
+    return this.debugRegisters[number] as bigint;
+  }
+
+  setDebugRegister(number: number, value: bigint): void {
+    this.debugRegisters[number] = value;
+  }
+
   loadSegment(segment: number, selector: number): boolean {
     if (selector > 3) {
       const descriptor = this.ports.readDescriptor(this, selector);
@@ -53,7 +82,16 @@ export class FakeVcpu implements Vcpu {
   }
 
   private exit(partial: Partial<Exit>): Exit {
-    return { reason: EXIT.BUDGET, vector: 0, hasErrorCode: false, errorCode: 0, address: 0n, length: 0, ...partial };
+    return {
+      reason: EXIT.BUDGET,
+      vector: 0,
+      hasErrorCode: false,
+      errorCode: 0,
+      address: 0n,
+      length: 0,
+      debugStatus: 0,
+      ...partial,
+    };
   }
 
   run(budget: number): Exit {

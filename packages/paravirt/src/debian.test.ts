@@ -30,6 +30,33 @@ test("a command's output and status come through, and nothing else", () => {
   expect(status).toBe(7);
 });
 
+test("--cpu chooses what the guest's kernel sees of the processor, and it uses XSAVE where it is there", () => {
+  const flags = (...options: string[]) => {
+    const { stdout } = run([...options, "--", "sh", "-c", "grep -m1 flags /proc/cpuinfo; dmesg | grep x86/fpu"]);
+    return stdout.toString();
+  };
+  const all = flags();
+  for (const name of [
+    "cx16",
+    "sse4_2",
+    "popcnt",
+    "bmi2",
+    "adx",
+    "aes",
+    "sha_ni",
+    "rdrand",
+    "rdtscp",
+    "rdpid",
+    "xsavec",
+  ])
+    expect(all).toMatch(new RegExp(`flags.* ${name}( |$)`, "m"));
+  expect(all).toContain("Enabled xstate features 0x3, context size is 576 bytes");
+  const baseline = flags("--cpu", "x86-64-v1");
+  expect(baseline).toContain(" sse2 ");
+  for (const name of ["cx16", "pni", "ssse3", "popcnt", "lahf_lm", "xsave", "aes"])
+    expect(baseline).not.toMatch(new RegExp(`flags.* ${name}( |$)`, "m"));
+});
+
 test("fifty checksums of busybox in the guest are the host's", () => {
   const { status, stdout } = run(["--", "sh", "-c", "for i in $(seq 50); do sha256sum /bin/busybox; done | sort -u"]);
   const cache = defaultCacheFolder();

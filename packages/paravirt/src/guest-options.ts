@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { CPU_MODELS, type CpuModel } from "@paravirt/cpu";
 import type { HostFile } from "@paravirt/host-node";
 import { XEN_LEGACY_MAX_VCPUS } from "@paravirt/xen-abi";
 import type { ParsedArguments } from "./options.ts";
@@ -14,6 +15,7 @@ export type ConsoleChoice =
 export interface GuestOptions {
   readonly memory: number;
   readonly vcpus: number;
+  readonly cpu: CpuModel | "max";
   readonly name: string | undefined;
   readonly append: string | undefined;
   readonly console: ConsoleChoice;
@@ -40,6 +42,7 @@ export function guestOptions(
   return {
     memory: wholeNumber(options, "memory", memory, 1, MAX_MEMORY, " MiB"),
     vcpus: wholeNumber(options, "vcpus", 1, 1, XEN_LEGACY_MAX_VCPUS, ""),
+    cpu: cpuModel(options.get("cpu") ?? "max"),
     name: options.get("name"),
     append: options.get("append"),
     console: consoleChoice(options.get("console") ?? "stdio"),
@@ -58,6 +61,13 @@ function hostFile(text: string): HostFile {
   if (existsSync(hostPath)) return guestPath === undefined ? { hostPath } : { hostPath, guestPath };
   const hint = at < 0 && text.includes(":") ? "; after a colon, a path in the guest starts with /" : "";
   throw new UsageError(`--initrd-add ${text}: ${hostPath} doesn't exist${hint}`);
+}
+
+/** A processor model; `v1` stands for `x86-64-v1`. */
+function cpuModel(text: string): CpuModel | "max" {
+  const name = /^v[0-9]+$/.test(text) ? `x86-64-${text}` : text;
+  if (name === "max" || Object.hasOwn(CPU_MODELS, name)) return name as CpuModel | "max";
+  throw new UsageError(`--cpu ${text}: ${Object.keys(CPU_MODELS).join(", ")} or max`);
 }
 
 function wholeNumber(

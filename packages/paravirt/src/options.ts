@@ -28,6 +28,11 @@ const HELP: OptionRow = { name: "help", help: "show this" };
 const GUEST_OPTIONS: readonly OptionRow[] = [
   { name: "memory", value: "MiB", help: "memory of the guest (256)" },
   { name: "vcpus", value: "N", help: "virtual processors (1)" },
+  {
+    name: "cpu",
+    value: "MODEL",
+    help: "x86-64-v1, x86-64-v2 or max: what CPUID shows; other instructions raise #UD (max)",
+  },
   { name: "name", value: "S", help: "name of the domain" },
   { name: "append", value: "STRING", help: "words added to the kernel's command line" },
   { name: "console", value: "WHERE", help: "stdio, file:PATH or none: where the guest's console goes (stdio)" },

@@ -38,7 +38,11 @@ const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 /** Runs one guest to its end and answers the exit status of the contract: 0, 3, 4, 5, or what the console's code chose. */
 export async function runGuest(run: GuestRun, options: GuestOptions): Promise<number> {
   if (options.stats !== undefined) checkWritable(options.stats);
-  using machine = createMachine({ memory: options.memory + SPARE_MIB, log: hypervisorLog(options.hypervisorLog) });
+  using machine = createMachine({
+    memory: options.memory + SPARE_MIB,
+    cpu: options.cpu,
+    log: hypervisorLog(options.hypervisorLog),
+  });
   const domain = await machine.createDomain({
     kernel: run.kernel,
     commandLine: run.commandLine,

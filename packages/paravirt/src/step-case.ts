@@ -10,7 +10,7 @@ const MXCSR_BITS = 0xffffn;
 /** RFLAGS without VM and the bits that are always 0 or 1. */
 const RFLAGS_BITS = 0x3d7fd7n;
 
-/** Reads one line of `paravirt step`. Throws `ParavirtError` naming the field, its value and what it may be. */
+/** Reads one line of `paravirt step`; its pages' data hold until the next line is read. Throws `ParavirtError` naming the field, its value and what it may be. */
 export function decodeStepCase(line: string): StepCase {
   const fields = object(parse(line), "the line", FIELDS);
   const test = resetCase();
@@ -61,6 +61,7 @@ export function encodeStepOutcome(outcome: StepOutcome): string {
   );
 }
 
+const NUMBER = /^(0x[0-9a-fA-F]{1,64}|[0-9]{1,20})$/;
 const FIELDS = ["code", "at", "mode", "regs", "rflags", "xmm", "mxcsr", "fpu", "segments", "pages"];
 
 function parse(line: string): unknown {
@@ -93,12 +94,11 @@ function entries(value: unknown, field: string, names: readonly string[]): [stri
 }
 
 function number(value: unknown, field: string, bits: number): bigint {
-  const limit = `0 to 0x${((1n << BigInt(bits)) - 1n).toString(16)}, as "0x…"`;
+  const limit = () => `0 to 0x${((1n << BigInt(bits)) - 1n).toString(16)}, as "0x…"`;
   const isNumber = typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
-  if (!isNumber && !(typeof value === "string" && /^(0x[0-9a-fA-F]{1,64}|[0-9]{1,20})$/.test(value)))
-    throw bad(field, value, limit);
+  if (!isNumber && !(typeof value === "string" && NUMBER.test(value))) throw bad(field, value, limit());
   const given = BigInt(value as string | number);
-  if (given >> BigInt(bits) !== 0n) throw bad(field, value, limit);
+  if (BigInt.asUintN(bits, given) !== given) throw bad(field, value, limit());
   return given;
 }
 
@@ -122,6 +122,23 @@ function bytes(value: unknown, field: string): Uint8Array {
   throw bad(field, value, "an even number of hex digits");
 }
 
+/** The pages of the line before, by their place in it: fuzzers give the same ones again and again. */
+const before: { text: string; readonly buffer: Buffer }[] = [];
+
+/** As {@link bytes}, without allocating for a page or less: most of a line is pages. */
+function pageBytes(value: unknown, field: string, index: number): Uint8Array {
+  if (typeof value !== "string" || value.length > PAGE * 2 || value.length % 2 !== 0) return bytes(value, field);
+  before[index] ??= { text: "", buffer: Buffer.alloc(PAGE) };
+  const page = before[index];
+  const length = value.length / 2;
+  if (page.text !== value) {
+    page.text = "";
+    if (page.buffer.write(value, "hex") !== length) throw bad(field, value, "an even number of hex digits");
+    page.text = value;
+  }
+  return page.buffer.subarray(0, length);
+}
+
 /** A list of registers of `size` bytes each; those that the list doesn't reach are zero. */
 function registers(value: unknown, field: string, count: number, size: number): Uint8Array {
   if (value === undefined) return new Uint8Array(0);
@@ -143,7 +160,7 @@ function pages(value: unknown, mode: 64 | 32): StepPage[] {
     const field = `pages[${index}]`;
     const given = object(item, field, ["at", "data", "writable"]);
     const start = address(given.at, `${field}.at`, mode);
-    const data = bytes(given.data ?? "", `${field}.data`);
+    const data = pageBytes(given.data ?? "", `${field}.data`, index);
     const writable = given.writable ?? false;
     if (typeof writable !== "boolean") throw bad(`${field}.writable`, writable, "true or false");
     const lead = Number(start % BigInt(PAGE));

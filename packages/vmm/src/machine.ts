@@ -1,6 +1,6 @@
 import { type Clock, ParavirtError } from "@paravirt/core";
-import { createEngine, implementedFeatures } from "@paravirt/cpu";
-import { type Domain, Hypervisor, type VirtualCpu } from "@paravirt/hypervisor";
+import { CPU_MODELS, createEngine, implementedFeatures } from "@paravirt/cpu";
+import { type Domain, featureNames, Hypervisor, type VirtualCpu } from "@paravirt/hypervisor";
 import { createCredit2Scheduler, createNullScheduler } from "@paravirt/scheduler";
 import { createXenstore, populateHost, type Xenstore, type XenstoreAccess } from "@paravirt/xenstore";
 import { isVirtualClock, realTimeClock } from "./clock.ts";
@@ -37,16 +37,18 @@ export class Machine {
         ? createNullScheduler<VirtualCpu>({ tickle })
         : createCredit2Scheduler<VirtualCpu>({ tickle }),
     );
+    const features = featureNames(options.cpuFeatures ?? cpuFeatures(options.cpu ?? "max"));
     this.hypervisor = new Hypervisor({
       createEngine: (ports) =>
         createEngine({
           memoryBytes: (memory + OWN_MIB) * 1024 * 1024,
           ports,
+          features,
           ...(options.translate === undefined ? {} : { translate: options.translate }),
         }),
       clock,
       scheduler: this.loop,
-      cpuid: { features: options.cpuFeatures ?? defaultFeatures() },
+      cpuid: { features },
       ...(random === undefined ? {} : { random }),
       ...(options.log === undefined ? {} : { log: options.log }),
     });
@@ -130,8 +132,12 @@ export class Machine {
 /** Implemented, and yet hidden unless asked for: with FSGSBASE a PV kernel reads an MSR at each context switch. */
 const HIDDEN_FEATURES: ReadonlySet<string> = new Set(["fsgsbase"]);
 
-function defaultFeatures(): string[] {
-  return implementedFeatures().filter((name) => !HIDDEN_FEATURES.has(name));
+function cpuFeatures(cpu: NonNullable<MachineOptions["cpu"]>): readonly string[] {
+  if (cpu === "max") return implementedFeatures().filter((name) => !HIDDEN_FEATURES.has(name));
+  const features = CPU_MODELS[cpu];
+  if (features === undefined)
+    throw new ParavirtError("BAD_ARGUMENT", `cpu "${String(cpu)}": ${Object.keys(CPU_MODELS).join(", ")} or max`);
+  return features;
 }
 
 /** 64 bits of the host's random generator. */

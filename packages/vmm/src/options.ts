@@ -1,5 +1,6 @@
 import type { KernelImage } from "@paravirt/boot";
 import type { Clock } from "@paravirt/core";
+import type { CpuModel } from "@paravirt/cpu";
 import type { CrashReport, HypercallCount } from "@paravirt/hypervisor";
 
 /** What {@link createMachine} can be told. */
@@ -14,7 +15,12 @@ export interface MachineOptions {
   readonly random?: () => bigint;
   /** Gets the hypervisor's own messages and what guests write with console_io, by domain id. */
   readonly log?: (domain: number, text: string) => void;
-  /** CPU features that guests see, by their names in /proc/cpuinfo; what the engine implements when left out. */
+  /**
+   * The processor that guests see: a level of the x86-64 psABI, or `"max"` (the default), all that the engine implements
+   * but FSGSBASE, which makes a PV kernel's context switches slower. Instructions that CPUID doesn't show raise #UD.
+   */
+  readonly cpu?: CpuModel | "max";
+  /** CPU features that guests see, by their names in /proc/cpuinfo, instead of those of `cpu`. */
   readonly cpuFeatures?: readonly string[];
   /** Whether hot code is translated; `false` interprets everything. */
   readonly translate?: boolean;

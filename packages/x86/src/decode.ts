@@ -119,6 +119,9 @@ const XCHG_ROW = CELLS[DISPATCH[0x91]! >> 8]!;
 /** The same holds behind F3. */
 const PAUSE_ROW = CELLS[(DISPATCH[0x90]! >> 8) + 2]!;
 
+const UD0 = 0x1ff;
+const UD1 = 0x1b9;
+
 const window = new Uint8Array(WINDOW);
 
 /**
@@ -270,6 +273,8 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
       ? 1
       : 0;
 
+  // AMD's UD0 and UD1 have no ModRM byte that would have to be fetched.
+  if (into.amd && (place === UD0 || place === UD1)) return fail(into, mode, at - start, available);
   const dispatch = DISPATCH[place]!;
   const select = dispatch & 0xff;
   const modrm = code[at]!;
@@ -286,7 +291,8 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
   let row = CELLS[(dispatch >> 8) + cell]!;
   if (row === 0) {
     if (dispatch === 0 && compilePlace(place)) return decodeFrom(code, start, available, mode, into);
-    const modrmSelects = (select & (SELECT_REG | SELECT_MODRM)) !== 0;
+    // AMD's processors fetch a ModRM byte for all of maps 0F38 and 0F3A before they refuse.
+    const modrmSelects = (select & (SELECT_REG | SELECT_MODRM)) !== 0 || (into.amd && (place >> 8 === 2 || place >> 8 === 3));
     return fail(into, mode, at - start + (modrmSelects ? 1 : 0), available);
   }
   if ((row === NOP_ROW || row === PAUSE_ROW) && rex & 1) row = XCHG_ROW;
@@ -306,10 +312,8 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
     const eats66 = (flags & (ROW_EATS_66 | ROW_OPSIZE_TOO)) === ROW_EATS_66;
     const small = (prefixes & PREFIX_OPERAND_SIZE) !== 0 && !eats66;
     if (long) {
-      const wide = into.amd
-        ? (rex & 8 && !(flags & ROW_FAR_POINTER)) || (flags & ROW_F64 && !(small && flags & ROW_NEAR))
-        : rex & 8 || flags & ROW_F64;
-      if (wide) sizeIndex = 2;
+      if (into.amd && flags & ROW_FAR_POINTER) sizeIndex = small && !(rex & 8) ? 0 : 1;
+      else if (rex & 8 || (flags & ROW_F64 && !(into.amd && small && flags & ROW_NEAR))) sizeIndex = 2;
       else if (small) sizeIndex = 0;
       else sizeIndex = flags & ROW_D64 ? 2 : 1;
     } else sizeIndex = (mode === 32) === small ? 0 : 1;

@@ -112,7 +112,7 @@ class Machine implements BareMachine {
   readonly vcpu: Vcpu;
   private readonly options: BareMachineOptions;
   private readonly pages: PageMap;
-  private readonly instruction = new Instruction();
+  private readonly instruction = new Instruction({ amd: true });
   private stopping = false;
   private hasStack = false;
 

@@ -1,5 +1,5 @@
 import { type Definition, sized } from "../definition.ts";
-import { type Lowering, type Place, type Size, signExtend, zeroExtend } from "../lowering.ts";
+import { combine, type Lowering, type Place, type Size, signExtend, zeroExtend } from "../lowering.ts";
 
 const ALL: readonly Size[] = [1, 2, 4, 8];
 const FORMS = ["r#v#", "r#m#", "m#v#"];
@@ -32,17 +32,17 @@ function arithmetic(name: Arithmetic): Definition {
       const size = shape.sizes[0] as Size;
       const [a, b] = operands(c, left!, right!, size);
       const result = e.temporary("i64");
-      e.get(a)
-        .get(b)
-        .op(adds ? "i64_add" : "i64_sub");
+      combine(e, adds ? "add" : "sub", size, a, b);
       if (carries) {
         c.flags.carryBit();
         e.op(adds ? "i64_add" : "i64_sub");
+        signExtend(e, size);
       }
-      signExtend(e, size);
       e.set(result);
-      if (adds) c.flags.add(a, b, result);
-      else c.flags.subtract(a, b, result, carries);
+      if (carries && adds) c.flags.addWithCarry(a, b, result);
+      else if (carries) c.flags.subtractWithBorrow(a, b, result);
+      else if (adds) c.flags.add(a, b, result, size);
+      else c.flags.subtract(a, b, result, size);
       if (writes) left!.store(size, () => e.get(result));
       e.release("i64", a, b, result);
     },
@@ -50,7 +50,7 @@ function arithmetic(name: Arithmetic): Definition {
 }
 
 function logic(name: "and" | "or" | "xor" | "test"): Definition {
-  const op = name === "or" ? "i64_or" : name === "xor" ? "i64_xor" : "i64_and";
+  const op = name === "test" ? "and" : name;
   return {
     name,
     shapes: sized(name === "test" ? ["r#v#", "m#v#"] : FORMS, ALL),
@@ -59,13 +59,13 @@ function logic(name: "and" | "or" | "xor" | "test"): Definition {
     emit(c, [left, right], shape) {
       const { e } = c;
       const size = shape.sizes[0] as Size;
+      const [a, b] = operands(c, left!, right!, size);
       const result = e.temporary("i64");
-      left!.signed(size);
-      right!.signed(size);
-      e.op(op).set(result);
+      combine(e, op, size, a, b);
+      e.set(result);
       c.flags.logic(result);
       if (name !== "test") left!.store(size, () => e.get(result));
-      e.release("i64", result);
+      e.release("i64", a, b, result);
     },
   };
 }
@@ -82,28 +82,15 @@ function step(name: "inc" | "dec"): Definition {
       const size = shape.sizes[0] as Size;
       const before = e.temporary("i64");
       const result = e.temporary("i64");
-      const overflow = e.temporary("i64");
+      const one = e.temporary("i64");
       place!.signed(size);
-      e.tee(before)
-        .i64(name === "inc" ? 1 : -1)
-        .op("i64_add");
-      signExtend(e, size);
+      e.set(before);
+      e.i64(1).set(one);
+      combine(e, name === "inc" ? "add" : "sub", size, before, one);
       e.set(result);
-      // Overflow: the sign changed away from the direction of the step.
-      e.get(name === "inc" ? before : result)
-        .i64(-1)
-        .op("i64_xor")
-        .get(name === "inc" ? result : before)
-        .op("i64_and")
-        .set(overflow);
-      c.flags.explicit(
-        () => c.flags.carryWord(),
-        () => e.get(overflow),
-        () => e.get(before).get(result).op("i64_xor").i64(16).op("i64_and"),
-        result,
-      );
+      c.flags.step(name, result, size);
       place!.store(size, () => e.get(result));
-      e.release("i64", before, result, overflow);
+      e.release("i64", before, result, one);
     },
   };
 }
@@ -122,10 +109,9 @@ const neg: Definition = {
     e.i64(0).set(zero);
     place!.signed(size);
     e.set(value);
-    e.i64(0).get(value).op("i64_sub");
-    signExtend(e, size);
+    combine(e, "sub", size, zero, value);
     e.set(result);
-    c.flags.subtract(zero, value, result);
+    c.flags.subtract(zero, value, result, size);
     place!.store(size, () => e.get(result));
     e.release("i64", zero, value, result);
   },
@@ -275,8 +261,8 @@ const multiplyInto: Definition = {
     const [left, right] = immediate ? [source!, immediate] : [destination!, source!];
     const [a, b] = operands(c, left, right, size);
     const [product, result] = [e.temporary("i64"), e.temporary("i64")];
-    e.get(a).get(b).op("i64_mul").tee(product);
-    signExtend(e, size);
+    e.get(a).get(b).op("i64_mul").set(product);
+    combine(e, "mul", size, a, b);
     e.set(result);
     multiplyFlags(
       c,

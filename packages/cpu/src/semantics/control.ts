@@ -53,6 +53,7 @@ const sets: Definition[] = CONDITIONS.map((code) => ({
   name: `set.${code}`,
   shapes: ["r1", "m1"],
   hot: [2, 3, 4, 5].includes(code) ? ["r1"] : [],
+  translated: true,
   access: "w",
   emit(c, [place]) {
     place!.store(1, () => {
@@ -67,6 +68,7 @@ const moves: Definition[] = CONDITIONS.map((code) => ({
   name: `cmov.${code}`,
   shapes: sized(["r#r#", "r#m#"], [2, 4, 8]),
   hot: [2, 3, 4, 5, 6, 7].includes(code) ? ["r4r4", "r8r8"] : [],
+  translated: true,
   access: "br",
   emit(c, [destination, source], shape) {
     const size = shape.sizes[0] as Size;
@@ -97,7 +99,7 @@ const jmpShort: Definition = {
 const jmpIndirect: Definition = {
   name: "jmp",
   shapes: ["r2", "r4", "r8", "m2", "m4", "m8"],
-  hot: ["r8", "m8"],
+  hot: ["r4", "r8", "m4", "m8"],
   access: "r",
   emit(c, [place], shape) {
     const size = shape.sizes[0] as Size;
@@ -115,7 +117,7 @@ function call(size: 2 | 4 | 8): Definition {
   return {
     name: size === 8 ? "call" : `call.${size}`,
     shapes: ["b"],
-    hot: size === 8 ? ["b"] : [],
+    hot: size === 2 ? [] : ["b"],
     access: "r",
     emit(c) {
       pushValue(c, size, () => c.nextRip());
@@ -132,7 +134,7 @@ function call(size: 2 | 4 | 8): Definition {
 const callIndirect: Definition = {
   name: "call",
   shapes: ["r2", "r4", "r8", "m2", "m4", "m8"],
-  hot: ["r8", "m8"],
+  hot: ["r4", "r8", "m4", "m8"],
   access: "r",
   emit(c, [place], shape) {
     const { e } = c;
@@ -140,8 +142,11 @@ const callIndirect: Definition = {
     const target = e.temporary("i64");
     place!.unsigned(size);
     e.set(target);
-    checkTarget(c, target, size);
-    pushValue(c, size, () => c.nextRip());
+    // The stack comes first.
+    pushValue(c, size, () => {
+      checkTarget(c, target, size);
+      c.nextRip();
+    });
     c.jump(() => e.get(target));
     e.release("i64", target);
   },
@@ -151,7 +156,7 @@ function ret(size: 2 | 4 | 8): Definition {
   return {
     name: `ret.${size}`,
     shapes: ["", "i"],
-    hot: size === 8 ? [""] : [],
+    hot: size === 2 ? [] : [""],
     access: "r",
     emit(c, [extra]) {
       const { e } = c;
@@ -239,6 +244,7 @@ const QUIET = [
 const quiet: Definition[] = QUIET.map((name) => ({
   name,
   shapes: ["*"],
+  translated: true,
   access: "",
   emit() {},
 }));

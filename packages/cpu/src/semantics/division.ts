@@ -1,11 +1,13 @@
 import { type Definition, sized } from "../definition.ts";
+import { Local32, Local64, Script } from "../expressions.ts";
 import { type Lowering, type Size, signExtend, zeroExtend } from "../lowering.ts";
+import { divideWide } from "./wide.ts";
 
 const DIVIDE_ERROR = 0;
 
 /**
  * DIV and IDIV. #DE for a zero divisor and for a quotient that doesn't fit, before anything is written.
- * Flags are undefined and stay. 128 by 64 bits goes bit by bit unless the high half is only an extension.
+ * Flags are undefined and stay. 128 by 64 bits takes two steps of 32 bits unless the high half is only an extension.
  */
 function divide(name: "div" | "idiv"): Definition {
   const signed = name === "idiv";
@@ -114,7 +116,7 @@ function divide128(c: Lowering, source: Source, signed: boolean): void {
   e.release("i64", low, high, divisor, quotient, remainder);
 }
 
-/** Restoring division of high:low by divisor on magnitudes; signs are put back at the end. */
+/** Division of high:low by divisor on magnitudes; signs are put back at the end. */
 function wideDivision(
   c: Lowering,
   v: { low: number; high: number; divisor: number; quotient: number; remainder: number },
@@ -123,7 +125,6 @@ function wideDivision(
   const { e } = c;
   const { low, high, divisor, quotient, remainder } = v;
   const [magnitude, quotientSign, remainderSign] = [e.temporary("i64"), e.temporary("i64"), e.temporary("i64")];
-  const count = e.temporary("i32");
   e.get(divisor).set(magnitude);
   if (signed) {
     e.get(high).i64(63).op("i64_shr_s").set(remainderSign);
@@ -146,23 +147,22 @@ function wideDivision(
   // The quotient fits in 64 bits only if the high half is below the divisor.
   e.get(high).get(magnitude).op("i64_ge_u");
   c.faultIf(DIVIDE_ERROR, 0);
-  e.get(high).set(remainder);
-  e.get(low).set(quotient);
-  e.i32(64).set(count);
-  const loop = e.loop();
-  {
-    const carry = e.temporary("i64");
-    e.get(remainder).i64(63).op("i64_shr_u").set(carry);
-    e.get(remainder).i64(1).op("i64_shl").get(quotient).i64(63).op("i64_shr_u").op("i64_or").set(remainder);
-    e.get(quotient).i64(1).op("i64_shl").set(quotient);
-    e.get(carry).i64(0).op("i64_ne").get(remainder).get(magnitude).op("i64_ge_u").op("i32_or").if();
-    e.get(remainder).get(magnitude).op("i64_sub").set(remainder);
-    e.get(quotient).i64(1).op("i64_or").set(quotient);
-    e.end();
-    e.get(count).i32(1).op("i32_sub").tee(count).brIf(loop);
-    e.release("i64", carry);
-  }
-  e.end();
+  // Both are shifted until the divisor's highest bit is 1; the remainder is shifted back.
+  const script = new Script(e, (helper) => c.call(helper));
+  const [q, r, d] = [quotient, remainder, magnitude].map((index) => new Local64(e, index)) as [
+    Local64,
+    Local64,
+    Local64,
+  ];
+  const dividend = { high: new Local64(e, high), low: new Local64(e, low) };
+  const shift = new Local32(e, e.temporary("i32"));
+  shift.set(d.leadingZeros());
+  d.set(d.shl(shift));
+  q.set(dividend.high.shl(shift).or(dividend.low.shr(1).shr(script.i32(63).sub(shift))));
+  r.set(dividend.low.shl(shift));
+  divideWide(script, q, r, d);
+  r.set(r.shr(shift));
+  e.release("i32", shift.index);
   if (signed) {
     // A magnitude above 2^63 - 1 fits only as -2^63.
     e.get(quotient).i64(0).op("i64_lt_s");
@@ -178,7 +178,6 @@ function wideDivision(
     e.get(remainder).get(remainderSign).op("i64_xor").get(remainderSign).op("i64_sub").set(remainder);
   }
   e.release("i64", magnitude, quotientSign, remainderSign);
-  e.release("i32", count);
 }
 
 /** Division. */

@@ -1,6 +1,6 @@
 import { type Definition, sized } from "../definition.ts";
 import { ACCESS } from "../layout.ts";
-import { type Lowering, type Place, type Size, STATE } from "../lowering.ts";
+import { combine, type Lowering, type Place, type Size, STATE } from "../lowering.ts";
 
 const RSP = 4;
 const RBP = 5;
@@ -97,10 +97,9 @@ const xadd: Definition = {
     e.set(a);
     source!.signed(size);
     e.set(b);
-    e.get(a).get(b).op("i64_add");
-    if (size < 8) e.op(size === 4 ? "i64_extend32_s" : size === 2 ? "i64_extend16_s" : "i64_extend8_s");
+    combine(e, "add", size, a, b);
     e.set(sum);
-    c.flags.add(a, b, sum);
+    c.flags.add(a, b, sum, size);
     source!.store(size, () => e.get(a));
     destination!.store(size, () => e.get(sum));
     e.release("i64", a, b, sum);
@@ -121,10 +120,9 @@ const cmpxchg: Definition = {
     e.set(a);
     destination!.signed(size);
     e.set(b);
-    e.get(a).get(b).op("i64_sub");
-    if (size < 8) e.op(size === 4 ? "i64_extend32_s" : size === 2 ? "i64_extend16_s" : "i64_extend8_s");
+    combine(e, "sub", size, a, b);
     e.set(difference);
-    c.flags.subtract(a, b, difference);
+    c.flags.subtract(a, b, difference, size);
     e.get(difference).op("i64_eqz").if();
     destination!.store(size, () => source!.unsigned(size));
     e.else();
@@ -191,7 +189,7 @@ export function pushValue(c: Lowering, size: Size, push: () => void): void {
   const [address, value] = [e.temporary("i64"), e.temporary("i64")];
   c.register(RSP).unsigned(8);
   e.i64(size).op("i64_sub");
-  c.wrap();
+  wrapStack(c, size);
   e.set(address);
   const host = c.translate(address, size, ACCESS.WRITE);
   push();
@@ -201,6 +199,12 @@ export function pushValue(c: Lowering, size: Size, push: () => void): void {
     .mem(size === 8 ? "i64_store" : size === 4 ? "i64_store32" : "i64_store16");
   c.register(RSP).store(8, () => e.get(address));
   e.release("i64", address, value);
+}
+
+/** Cuts a stack pointer to the mode's width: 32-bit values are pushed and popped in compatibility mode only. */
+function wrapStack(c: Lowering, size: Size): void {
+  if (size === 4) c.e.i64Halves(-1, 0).op("i64_and");
+  else c.wrap();
 }
 
 /** Reads the value on top of the stack into an i64 temporary and tells the stack pointer after it, both locals. */
@@ -214,7 +218,7 @@ export function popValue(c: Lowering, size: Size): { value: number; stack: numbe
     .mem(size === 8 ? "i64_load" : size === 4 ? "i64_load32_u" : "i64_load16_u")
     .set(value);
   e.get(stack).i64(size).op("i64_add");
-  c.wrap();
+  wrapStack(c, size);
   e.set(stack);
   return { value, stack };
 }
@@ -241,7 +245,7 @@ function push(name: string, shapes: readonly string[], hot: readonly string[], i
 const pop: Definition = {
   name: "pop",
   shapes: ["r2", "r4", "r8", "m0"],
-  hot: ["r8"],
+  hot: ["r4", "r8"],
   access: "w",
   emit(c, [destination], shape) {
     const { e } = c;
@@ -290,12 +294,16 @@ function leave(size: 2 | 4 | 8): Definition {
       const { e } = c;
       const [value, stack] = [e.temporary("i64"), e.temporary("i64")];
       c.register(RBP).unsigned(8);
+      if (size === 4) wrapStack(c, size);
       e.set(stack);
       const host = c.translate(stack, size, ACCESS.READ);
       e.get(host)
         .mem(size === 8 ? "i64_load" : size === 4 ? "i64_load32_u" : "i64_load16_u")
         .set(value);
-      c.register(RSP).store(8, () => e.get(stack).i64(size).op("i64_add"));
+      c.register(RSP).store(8, () => {
+        e.get(stack).i64(size).op("i64_add");
+        wrapStack(c, size);
+      });
       c.register(RBP).store(size, () => e.get(value));
       e.release("i64", value, stack);
     },
@@ -388,9 +396,9 @@ export const moveDefinitions: readonly Definition[] = [
   cmpxchg,
   compareExchangeWide(4),
   compareExchangeWide(8),
-  push("push", ["r2", "r4", "r8", "m2", "m4", "m8"], ["r8", "m8"]),
+  push("push", ["r2", "r4", "r8", "m2", "m4", "m8"], ["r4", "r8", "m4", "m8"]),
   push("push.immediate.2", ["i"], [], 2),
-  push("push.immediate.4", ["i"], [], 4),
+  push("push.immediate.4", ["i"], ["i"], 4),
   push("push.immediate.8", ["i"], ["i"], 8),
   pop,
   popMemory(2),

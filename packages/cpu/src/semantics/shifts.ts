@@ -16,6 +16,11 @@ function maskedCount(c: Lowering, source: Place, size: Size): number {
   return count;
 }
 
+/** Whether the count is a constant other than 0: then nothing is conditional. */
+function shiftsCertainly(c: Lowering, size: Size): boolean {
+  return c.known !== undefined && (c.known & (size === 8 ? 63 : 31)) !== 0;
+}
+
 /** Pushes bit `position` of an i64 local moved to bit 63. */
 function bitToTop(c: Lowering, local: number, position: number): void {
   c.e.get(local);
@@ -38,7 +43,8 @@ function shift(name: "shl" | "shr" | "sar"): Definition {
       const bits = size * 8;
       const count = maskedCount(c, source!, size);
       const [value, result, carry] = [e.temporary("i64"), e.temporary("i64"), e.temporary("i64")];
-      e.get(count).i64(0).op("i64_ne").if();
+      const certain = shiftsCertainly(c, size);
+      if (!certain) e.get(count).i64(0).op("i64_ne").if();
       if (name === "sar") place!.signed(size);
       else place!.unsigned(size);
       e.set(value);
@@ -71,9 +77,11 @@ function shift(name: "shl" | "shr" | "sar"): Definition {
         flagged,
       );
       place!.store(size, () => e.get(result));
-      e.else();
-      if (size === 4 && shape.memory < 0) place!.store(4, () => place!.unsigned(4));
-      e.end();
+      if (!certain) {
+        e.else();
+        if (size === 4 && shape.memory < 0) place!.store(4, () => place!.unsigned(4));
+        e.end();
+      }
       e.release("i64", count, value, result, carry, flagged);
     },
   };
@@ -93,7 +101,8 @@ function rotate(name: "rol" | "ror"): Definition {
       const bits = size * 8;
       const count = maskedCount(c, source!, size);
       const [value, result, image] = [e.temporary("i64"), e.temporary("i64"), e.temporary("i64")];
-      e.get(count).i64(0).op("i64_ne").if();
+      const certain = shiftsCertainly(c, size);
+      if (!certain) e.get(count).i64(0).op("i64_ne").if();
       place!.unsigned(size);
       e.set(value);
       if (size === 8)
@@ -136,9 +145,11 @@ function rotate(name: "rol" | "ror"): Definition {
       e.get(image).op("i64_or").set(image);
       c.flags.load(image);
       place!.store(size, () => e.get(result));
-      e.else();
-      if (size === 4 && shape.memory < 0) place!.store(4, () => place!.unsigned(4));
-      e.end();
+      if (!certain) {
+        e.else();
+        if (size === 4 && shape.memory < 0) place!.store(4, () => place!.unsigned(4));
+        e.end();
+      }
       e.release("i64", count, value, result, image);
     },
   };

@@ -1,4 +1,4 @@
-import type { CodeEmitter, SimdName, ValueType } from "@paravirt/wasm-emit";
+import type { CodeEmitter } from "@paravirt/wasm-emit";
 import { STATE } from "../layout.ts";
 import type { Lowering } from "../lowering.ts";
 import type { Arithmetic, FloatType } from "./simd-float-checks.ts";
@@ -12,155 +12,257 @@ import type { Arithmetic, FloatType } from "./simd-float-checks.ts";
 const RELEVANT = 0x7020;
 const SILENT = 0x1020;
 
+/** Whether MXCSR rounds to nearest and inexact results change nothing in it. */
+export function isFloatSilent(mxcsr: number): boolean {
+  return (mxcsr & RELEVANT) === SILENT;
+}
+
 const SMALLEST_NORMAL: Readonly<Record<FloatType, number>> = { f32: 2 ** -126, f64: 2 ** -1022 };
 
-/** Emits the operations of one shape: a scalar or a vector of floats. */
-interface Arm {
-  readonly local: ValueType;
-  op(e: CodeEmitter, name: "abs" | "lt" | "gt" | "ge" | "eq" | Arithmetic): void;
-  constant(e: CodeEmitter, value: number): void;
-  and(e: CodeEmitter): void;
-  or(e: CodeEmitter): void;
-  /** Turns the truth on the stack into an i32. */
-  all(e: CodeEmitter): void;
+/**
+ * A float's bits shifted left by one, so that the sign is gone, plus one unit of the exponent. Numbers that are fine are
+ * then above the bound; zero, denormals and the least normal number are not, and infinities and NaNs wrap to below it.
+ */
+interface Shape {
+  readonly integer: "i32" | "i64";
+  readonly lanes: "i32x4" | "i64x2";
+  readonly floats: "f32x4" | "f64x2";
+  readonly reinterpret: "i32_reinterpret_f32" | "i64_reinterpret_f64";
+  /** One unit of the exponent in the shifted bits. */
+  readonly unit: bigint;
+  readonly bits: bigint;
+}
+const SHAPES: Readonly<Record<FloatType, Shape>> = {
+  f32: {
+    integer: "i32",
+    lanes: "i32x4",
+    floats: "f32x4",
+    reinterpret: "i32_reinterpret_f32",
+    unit: 1n << 24n,
+    bits: 32n,
+  },
+  f64: {
+    integer: "i64",
+    lanes: "i64x2",
+    floats: "f64x2",
+    reinterpret: "i64_reinterpret_f64",
+    unit: 1n << 53n,
+    bits: 64n,
+  },
+};
+
+/** Pushes an integer constant of the type's width. */
+function pushConstant(e: CodeEmitter, { integer, bits }: Shape, value: bigint): void {
+  if (integer === "i32") e.i32(Number(BigInt.asIntN(32, value)));
+  else e.i64(BigInt.asIntN(Number(bits), value));
 }
 
-function scalarArm(type: FloatType): Arm {
-  return {
-    local: type,
-    op: (e, name) => e.op(`${type}_${name}`),
-    constant: (e, value) => (type === "f32" ? e.f32(value) : e.f64(value)),
-    and: (e) => e.op("i32_and"),
-    or: (e) => e.op("i32_or"),
-    all: () => {},
-  };
-}
-
-function vectorArm(type: FloatType): Arm {
-  const lanes = type === "f32" ? "f32x4" : "f64x2";
-  const bytes = (value: number): Uint8Array =>
-    new Uint8Array((type === "f32" ? new Float32Array(4) : new Float64Array(2)).fill(value).buffer);
-  return {
-    local: "v128",
-    op: (e, name) => e.simd(`${lanes}_${name}` as SimdName),
-    constant: (e, value) => e.v128(bytes(value)),
-    and: (e) => e.simd("v128_and"),
-    or: (e) => e.simd("v128_or"),
-    all: (e) => e.simd(type === "f32" ? "i32x4_all_true" : "i64x2_all_true"),
-  };
-}
-
-const ARMS = {
-  scalar: { f32: scalarArm("f32"), f64: scalarArm("f64") },
-  vector: { f32: vectorArm("f32"), f64: vectorArm("f64") },
-} as const;
-
-/** Pushes whether the float in `local` is zero or at least `above` in magnitude. */
-function pushZeroOr(e: CodeEmitter, arm: Arm, local: number, smallest: number): void {
-  e.get(local);
-  arm.op(e, "abs");
-  arm.constant(e, smallest);
-  arm.op(e, "ge");
-  pushZero(e, arm, local);
-  arm.or(e);
-}
-function pushZero(e: CodeEmitter, arm: Arm, local: number): void {
-  e.get(local);
-  arm.constant(e, 0);
-  arm.op(e, "eq");
-}
-
-/** Pushes whether `result = a op b` is of the usual kind; the square root is of `a`. */
-function pushUsual(e: CodeEmitter, arm: Arm, type: FloatType, op: Arithmetic, locals: readonly number[]): void {
-  const [a = 0, b = 0, result = 0] = locals;
-  const smallest = SMALLEST_NORMAL[type];
-  // A NaN fails every comparison.
-  e.get(result);
-  arm.op(e, "abs");
-  arm.constant(e, Number.POSITIVE_INFINITY);
-  arm.op(e, "lt");
-  if (op === "mul" || op === "div") {
-    // The least normal result may have been tiny before it was rounded; zero is exact only when a factor is.
-    e.get(result);
-    arm.op(e, "abs");
-    arm.constant(e, smallest);
-    arm.op(e, "gt");
-    pushZero(e, arm, a);
-    arm.or(e);
-    if (op === "mul") {
-      pushZero(e, arm, b);
-      arm.or(e);
-    }
-  } else pushZeroOr(e, arm, result, smallest);
-  arm.and(e);
-  pushZeroOr(e, arm, a, smallest);
-  arm.and(e);
-  if (op !== "sqrt") {
-    pushZeroOr(e, arm, b, smallest);
-    arm.and(e);
-  }
-  arm.all(e);
+/** Pushes a vector of such constants. */
+function pushVectorConstant(e: CodeEmitter, { bits }: Shape, value: bigint): void {
+  const bytes = Number(bits) / 8;
+  e.v128(
+    Array.from({ length: 16 }, (_, i) =>
+      Number((BigInt.asUintN(Number(bits), value) >> BigInt((i % bytes) * 8)) & 0xffn),
+    ),
+  );
 }
 
 /**
- * Computes `a op b` and pushes 0 when the result, which `result` then pushes, is good; in doubt `pushSlow` decides.
- * `pushA` and `pushB` push scalars or vectors. Give the locals back with `release` at the end.
+ * Emits what a region does once: sets `local` to the bound above which results are fine while MXCSR rounds to nearest and
+ * makes inexact results silent; otherwise to a bound that nothing exceeds.
+ */
+export function emitFloatBound(e: CodeEmitter, type: FloatType, vector: boolean, local: number): void {
+  const shape = SHAPES[type];
+  const { unit, bits } = shape;
+  if (vector) {
+    // Signed comparisons: everything is moved down by half the range; the bound is the least that is fine.
+    pushVectorConstant(e, shape, 2n * unit + 1n - (1n << (bits - 1n)));
+    pushVectorConstant(e, shape, (1n << (bits - 1n)) - 1n);
+  } else {
+    pushConstant(e, shape, 2n * unit);
+    pushConstant(e, shape, -1n);
+  }
+  e.i32(0).mem("i32_load", STATE.mxcsr).i32(RELEVANT).op("i32_and").i32(SILENT).op("i32_eq");
+  e.op("select").set(local);
+}
+
+/** An operand of arithmetic in translated code. */
+export interface InlineOperand {
+  readonly push: () => void;
+  /** It was found to be zero or normal before. */
+  readonly ordinary: boolean;
+}
+
+/** Pushes all ones in the lanes of `local` that may not be fine. */
+function pushDoubtfulLanes(c: Lowering, type: FloatType, local: number): void {
+  const { e } = c;
+  const { lanes, unit, bits } = SHAPES[type];
+  c.floatBound!.push(type, true);
+  e.get(local).get(local).simd(`${lanes}_add`);
+  pushVectorConstant(e, SHAPES[type], unit - (1n << (bits - 1n)));
+  e.simd(`${lanes}_add`).simd(`${lanes}_gt_s`);
+}
+
+/** Pushes 1 if a result in `local` may not be fine. */
+function pushDoubtful(c: Lowering, type: FloatType, vector: boolean, local: number): void {
+  const { e } = c;
+  const shape = SHAPES[type];
+  const { integer, reinterpret, unit } = shape;
+  if (vector) {
+    pushDoubtfulLanes(c, type, local);
+    e.simd("v128_any_true");
+    return;
+  }
+  e.get(local).op(reinterpret);
+  pushConstant(e, shape, 1n);
+  e.op(`${integer}_shl`);
+  pushConstant(e, shape, unit);
+  e.op(`${integer}_add`);
+  c.floatBound!.push(type, false);
+  e.op(`${integer}_le_u`);
+}
+
+/** Pushes 1 if the float (or a lane of the vector) in `local` is a denormal. */
+function pushDenormal(e: CodeEmitter, type: FloatType, vector: boolean, local: number): void {
+  const shape = SHAPES[type];
+  const { integer, lanes, reinterpret, unit, bits } = shape;
+  if (vector) {
+    pushVectorConstant(e, shape, unit - 1n - (1n << (bits - 1n)));
+    e.get(local).get(local).simd(`${lanes}_add`);
+    pushVectorConstant(e, shape, -1n - (1n << (bits - 1n)));
+    e.simd(`${lanes}_add`).simd(`${lanes}_gt_s`).simd("v128_any_true");
+    return;
+  }
+  e.get(local).op(reinterpret);
+  pushConstant(e, shape, 1n);
+  e.op(`${integer}_shl`);
+  pushConstant(e, shape, 1n);
+  e.op(`${integer}_sub`);
+  pushConstant(e, shape, unit - 1n);
+  e.op(`${integer}_lt_u`);
+}
+
+/**
+ * Pushes 0 if the doubtful `result` is fine after all, being an exact zero; 1 otherwise. Only here zeros cost anything.
+ */
+function pushNoExactZero(
+  c: Lowering,
+  op: Arithmetic,
+  type: FloatType,
+  vector: boolean,
+  locals: { readonly left: number; readonly right: number; readonly result: number },
+): void {
+  const { e } = c;
+  const { floats } = SHAPES[type];
+  const { left, right, result } = locals;
+  const pushZero = (local: number) => {
+    e.get(local);
+    if (vector) e.v128(new Uint8Array(16)).simd(`${floats}_eq`);
+    else if (type === "f32") e.f32(0).op("f32_eq");
+    else e.f64(0).op("f64_eq");
+  };
+  const operator = (name: "and" | "or") => (vector ? e.simd(`v128_${name}`) : e.op(`i32_${name}`));
+  pushZero(result);
+  if (op === "mul" || op === "div") {
+    pushZero(left);
+    if (op === "mul") {
+      pushZero(right);
+      operator("or");
+    }
+    operator("and");
+  }
+  if (vector) {
+    pushDoubtfulLanes(c, type, result);
+    // Doubtful lanes without such a zero.
+    const lanes = e.temporary("v128");
+    e.set(lanes);
+    const zeros = e.temporary("v128");
+    e.set(zeros).get(lanes).get(zeros).simd("v128_andnot").simd("v128_any_true");
+    e.release("v128", lanes, zeros);
+  } else e.op("i32_eqz");
+  c.state.get32(STATE.mxcsr);
+  e.i32(RELEVANT).op("i32_and").i32(SILENT).op("i32_ne").op("i32_or");
+}
+
+/**
+ * Computes `a op b` into a local, which it returns; in doubt `pushSlow` decides, and the interpreter takes over when it
+ * answers 1. A scalar square root is of `a`; its `b` is left out. Give the local back when it is stored.
  */
 export function inlineArithmetic(
   c: Lowering,
   op: Arithmetic,
   type: FloatType,
-  form: "scalar" | "vector",
-  pushes: { readonly a: () => void; readonly b: () => void; readonly slow: () => void },
-): { readonly check: () => void; readonly result: () => void; readonly release: () => void } {
+  vector: boolean,
+  operands: { readonly a: InlineOperand; readonly b: InlineOperand | undefined; readonly pushSlow: () => void },
+): number {
   const { e } = c;
-  const arm = ARMS[form][type];
-  const locals = [e.temporary(arm.local), e.temporary(arm.local), e.temporary(arm.local)];
-  const [a = 0, b = 0, result = 0] = locals;
-  return {
-    check() {
-      pushes.a();
-      e.set(a).get(a);
-      if (op !== "sqrt") {
-        pushes.b();
-        e.tee(b);
+  const { floats } = SHAPES[type];
+  const kind = vector ? "v128" : type;
+  const { a, b, pushSlow } = operands;
+  const result = e.temporary(kind);
+  const [left, right] = [e.temporary(kind), e.temporary(kind)];
+  const fine = e.block();
+  const doubt = e.block();
+  a.push();
+  e.tee(left);
+  if (b) {
+    b.push();
+    e.tee(right);
+  }
+  if (vector) e.simd(`${floats}_${op}`);
+  else e.op(`${type}_${op}`);
+  e.set(result);
+  // A NaN or an infinity among the operands shows in the result, denormals don't.
+  pushDoubtful(c, type, vector, result);
+  e.brIf(doubt);
+  for (const [operand, local] of [
+    [a, left],
+    [b, right],
+  ] as const)
+    if (operand && !operand.ordinary) {
+      pushDenormal(e, type, vector, local);
+      e.brIf(doubt);
+    }
+  e.br(fine);
+  e.end();
+  if (c.floatBound!.calls) pushSlow();
+  else {
+    pushNoExactZero(c, op, type, vector, { left, right, result });
+    for (const [operand, local] of [
+      [a, left],
+      [b, right],
+    ] as const)
+      if (operand && !operand.ordinary) {
+        pushDenormal(e, type, vector, local);
+        e.op("i32_or");
       }
-      arm.op(e, op);
-      e.set(result);
-      pushUsual(e, arm, type, op, locals);
-      c.state.get32(STATE.mxcsr);
-      e.i32(RELEVANT).op("i32_and").i32(SILENT).op("i32_eq").op("i32_and");
-      e.if("i32");
-      e.i32(0);
-      e.else();
-      pushes.slow();
-      e.end();
-    },
-    result: () => e.get(result),
-    release: () => e.release(arm.local, ...locals),
-  };
+  }
+  e.if();
+  c.service();
+  e.end();
+  c.reachable();
+  e.end();
+  e.release(kind, left, right);
+  return result;
 }
 
 /** Pushes 1 if the scalar that `push` pushes is a NaN or denormal. */
 export function pushUnusualInline(e: CodeEmitter, type: FloatType, push: () => void): void {
-  const arm = ARMS.scalar[type];
   const value = e.temporary(type);
   push();
   e.set(value);
-  pushZeroOr(e, arm, value, SMALLEST_NORMAL[type]);
-  e.op("i32_eqz");
+  pushDenormal(e, type, false, value);
+  e.get(value).get(value).op(`${type}_ne`).op("i32_or");
   e.release(type, value);
 }
 
 /** Pushes 1 if a lane of the vector that `push` pushes is a NaN or denormal. */
 export function pushUnusualLanes(e: CodeEmitter, type: FloatType, push: () => void): void {
-  const arm = ARMS.vector[type];
   const value = e.temporary("v128");
   push();
   e.set(value);
-  pushZeroOr(e, arm, value, SMALLEST_NORMAL[type]);
-  arm.all(e);
-  e.op("i32_eqz");
+  pushDenormal(e, type, true, value);
+  e.get(value).get(value).simd(`${SHAPES[type].floats}_ne`).simd("v128_any_true").op("i32_or");
   e.release("v128", value);
 }
 

@@ -1,9 +1,9 @@
 import type { SimdName } from "@paravirt/wasm-emit";
 import type { Definition } from "../definition.ts";
 import { STATE } from "../layout.ts";
-import type { Lowering, Place } from "../lowering.ts";
+import { FACT, type Lowering, type Place } from "../lowering.ts";
 import { type Arithmetic, arithmeticChecks, type FloatType, unusualChecks } from "./simd-float-checks.ts";
-import { inlineArithmetic, pushUnusualInline, pushUnusualLanes } from "./simd-float-inline.ts";
+import { type InlineOperand, inlineArithmetic, pushUnusualInline, pushUnusualLanes } from "./simd-float-inline.ts";
 import { pushImmediate, simd, storeLane } from "./simd-operands.ts";
 
 /** The four kinds of SSE arithmetic: packed or scalar, single or double. */
@@ -13,6 +13,8 @@ export const typeOf = (kind: Kind): FloatType => (kind[1] === "s" ? "f32" : "f64
 export const isScalar = (kind: Kind): boolean => kind[0] === "s";
 const laneCount = (kind: Kind) => (isScalar(kind) ? 1 : kind === "ps" ? 4 : 2);
 const sizeOf = (kind: Kind) => (kind === "ss" ? 4 : kind === "sd" ? 8 : 16);
+/** What is known of a register all whose lanes of this kind are zero or normal: see {@link Place.facts}. */
+const FACTS: Readonly<Record<Kind, number>> = { ss: FACT.f32[0], ps: FACT.f32[1], sd: FACT.f64[0], pd: FACT.f64[1] };
 /** Operand forms of an instruction of this kind. */
 export const shapesOf = (kind: Kind, suffix: string = ""): string[] => [`xx${suffix}`, `xm${sizeOf(kind)}${suffix}`];
 const vectorType = (kind: Kind) => (typeOf(kind) === "f32" ? "f32x4" : "f64x2");
@@ -43,7 +45,7 @@ export function anyLane(c: Lowering, count: number, check: (lane: number) => voi
 function arithmetic(op: Arithmetic, kind: Kind): Definition {
   const type = typeOf(kind);
   const check = arithmeticChecks[op][type];
-  return simd(`${op}${kind}`, shapesOf(kind), "br", (c, [d, s]) => {
+  const emit: Definition["emit"] = (c, [d, s]) => {
     const { e } = c;
     const first = op === "sqrt" ? s! : d!;
     const pushFirst = (lane: number) => pushFloat(c, first, type, lane);
@@ -53,21 +55,25 @@ function arithmetic(op: Arithmetic, kind: Kind): Definition {
         pushFloat(c, s!, type, lane);
         c.call(check);
       });
-    if (!c.whole) {
+    if (c.floatBound) {
       const scalar = isScalar(kind);
-      const inline = inlineArithmetic(c, op, type, scalar ? "scalar" : "vector", {
-        a: () => (scalar ? pushFirst(0) : first.vector()),
-        b: () => (scalar ? pushFloat(c, s!, type) : s!.vector()),
-        slow: pushSlow,
+      const facts = FACTS[kind];
+      const operand = (place: Place): InlineOperand => ({
+        push: () => (scalar ? pushFloat(c, place, type) : place.vector()),
+        ordinary: (place.facts & facts) === facts,
       });
-      unless(c, inline.check, () => {
-        if (!scalar) {
-          d!.storeVector(inline.result);
-          return;
-        }
-        storeLane(e, d!, type, 0, inline.result);
+      const result = inlineArithmetic(c, op, type, !scalar, {
+        a: operand(first),
+        b: op === "sqrt" ? undefined : operand(s!),
+        pushSlow,
       });
-      inline.release();
+      // The operands passed, too; a scalar leaves the rest of its register alone.
+      s!.facts |= facts;
+      const after = scalar ? d!.facts | facts : facts;
+      if (scalar) storeLane(e, d!, type, 0, () => e.get(result));
+      else d!.storeVector(() => e.get(result));
+      d!.facts = after;
+      e.release(scalar ? type : "v128", result);
       return;
     }
     unless(c, pushSlow, () => {
@@ -85,6 +91,9 @@ function arithmetic(op: Arithmetic, kind: Kind): Definition {
         e.simd(`${vectorType(kind)}_${op}` as SimdName);
       });
     });
+  };
+  return simd(`${op}${kind}`, shapesOf(kind), "br", emit, {
+    floats: `${type}.${isScalar(kind) ? "scalar" : "vector"}`,
   });
 }
 

@@ -140,6 +140,7 @@ const emms: Definition = {
   shapes: [""],
   access: "",
   emit(c) {
+    c.x87?.sync();
     faultIfPending(c);
     enterMmx(c);
     c.state.set32(STATE.ftw, () => c.e.i32(0));

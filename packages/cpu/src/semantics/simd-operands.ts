@@ -1,5 +1,5 @@
 import type { CodeEmitter, SimdName } from "@paravirt/wasm-emit";
-import type { Definition, Shape } from "../definition.ts";
+import type { Definition, FloatKind, Shape } from "../definition.ts";
 import { ACCESS, STATE } from "../layout.ts";
 import type { Lowering, Place } from "../lowering.ts";
 import { BytesPlace } from "../tier0/lowering.ts";
@@ -20,6 +20,8 @@ export interface SimdOptions {
   readonly unaligned?: boolean;
   /** Reads or writes an MMX register: reports pending x87 exceptions, then sets the x87 state. */
   readonly mmx?: boolean;
+  /** As in {@link Definition.floats}. */
+  readonly floats?: FloatKind;
 }
 
 /**
@@ -40,8 +42,12 @@ export function simd(
     access: "",
     hot: options.hot ?? [],
     translated: true,
+    ...(options.floats ? { floats: options.floats } : {}),
     emit(c, operands, shape) {
-      if (options.mmx) faultIfPending(c);
+      if (options.mmx) {
+        c.x87?.sync();
+        faultIfPending(c);
+      }
       const places = resolve(c, operands, shape, access, options.unaligned ?? false);
       if (options.mmx) enterMmx(c);
       emit(c, places, shape);
@@ -63,11 +69,12 @@ function resolve(
   const address = e.temporary("i64");
   c.effectiveAddress(true);
   e.set(address);
-  if (size === 16 && !unaligned) {
+  const aligned = size === 16 && !unaligned;
+  if (aligned && c.whole) {
     e.get(address).op("i32_wrap_i64").i32(15).op("i32_and");
     c.faultIf(GENERAL_PROTECTION, 0);
   }
-  const host = c.translate(address, size, access[at] === "r" ? ACCESS.READ : ACCESS.WRITE);
+  const host = c.translate(address, size, access[at] === "r" ? ACCESS.READ : ACCESS.WRITE, aligned);
   e.release("i64", address);
   const memory = new BytesPlace(e, () => e.get(host), false);
   return operands.map((place, index) => (index === at ? memory : place));

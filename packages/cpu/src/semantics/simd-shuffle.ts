@@ -179,6 +179,9 @@ const shuffleBytes: readonly Definition[] = [
   }),
 ];
 
+/** Numbers of the bytes from `from` on of a vector of 16 bytes and a second one behind it; 31 past the end, the second is zero. */
+const bytesFrom = (from: number) => IOTA.map((i) => (i + from < 0 || i + from > 31 ? 31 : i + from));
+
 /** Pushes byte numbers that go up from the immediate; past 255 they stay there. */
 function pushRising(c: Lowering): void {
   c.e.v128(IOTA);
@@ -189,6 +192,12 @@ function pushRising(c: Lowering): void {
 const align: readonly Definition[] = [
   simd("palignr", ["xxi", "xm16i"], "br", (c, [d, s]) =>
     d!.storeVector(() => {
+      if (c.known !== undefined && (c.known & 0xff) <= 16) {
+        s!.vector();
+        d!.vector();
+        c.e.shuffle(bytesFrom(c.known & 0xff));
+        return;
+      }
       s!.vector();
       pushRising(c);
       c.e.simd("i8x16_swizzle");
@@ -215,6 +224,11 @@ const align: readonly Definition[] = [
   simd("psrldq", ["xi"], "b", (c, [d]) =>
     d!.storeVector(() => {
       d!.vector();
+      if (c.known !== undefined) {
+        pushZero(c.e);
+        c.e.shuffle(bytesFrom(Math.min(c.known & 0xff, 16)));
+        return;
+      }
       pushRising(c);
       c.e.simd("i8x16_swizzle");
     }),
@@ -222,6 +236,11 @@ const align: readonly Definition[] = [
   simd("pslldq", ["xi"], "b", (c, [d]) =>
     d!.storeVector(() => {
       d!.vector();
+      if (c.known !== undefined) {
+        pushZero(c.e);
+        c.e.shuffle(bytesFrom(-Math.min(c.known & 0xff, 16)));
+        return;
+      }
       // Below the count the numbers wrap to more than any lane's.
       c.e.v128(IOTA);
       c.e.i32(16);
@@ -237,6 +256,15 @@ const align: readonly Definition[] = [
 function shift(name: string, lanes: string, bits: number, op: "shl" | "shr_u" | "shr_s"): Definition[] {
   const value = (c: Lowering, source: Place, immediate: boolean, push: () => void) => {
     const { e } = c;
+    if (immediate && c.known !== undefined) {
+      const count = c.known & 0xff;
+      if (count >= bits && op !== "shr_s") pushZero(e);
+      else {
+        push();
+        e.i32(Math.min(count, bits - 1)).simd(`${lanes}_${op}` as SimdName);
+      }
+      return;
+    }
     const count = e.temporary("i64");
     if (immediate) {
       pushImmediate(c);

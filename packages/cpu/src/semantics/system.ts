@@ -4,6 +4,7 @@ import { type Size, STATE } from "../lowering.ts";
 const UNDEFINED = 6;
 const GENERAL_PROTECTION = 13;
 const RAX = 0;
+const RCX = 1;
 const RDX = 2;
 function raising(vector: number, names: readonly string[]): Definition[] {
   return names.map((name) => ({
@@ -67,7 +68,6 @@ const ABSENT = [
 /** Executed by the functions of the same names in services. */
 const SERVICES = [
   "cpuid",
-  "rdtscp",
   "rdpid",
   "sysenter",
   "int",
@@ -136,24 +136,27 @@ const syscall: Definition = {
 };
 
 /** As often as guests ask for the time, it is worth a way that doesn't leave the interpreter. */
-const rdtsc: Definition = {
-  name: "rdtsc",
-  shapes: ["*"],
-  access: "",
-  emit(c) {
-    if (!c.whole) {
-      c.service();
-      return;
-    }
-    const { e } = c;
-    const time = e.temporary("i64");
-    c.timestamp();
-    e.set(time);
-    c.register(RAX).store(8, () => e.get(time).i64Halves(-1, 0).op("i64_and"));
-    c.register(RDX).store(8, () => e.get(time).i64(32).op("i64_shr_u"));
-    e.release("i64", time);
-  },
-};
+function readTime(name: "rdtsc" | "rdtscp"): Definition {
+  return {
+    name,
+    shapes: ["*"],
+    access: "",
+    emit(c) {
+      if (!c.whole) {
+        c.service();
+        return;
+      }
+      const { e } = c;
+      const time = e.temporary("i64");
+      c.timestamp();
+      e.set(time);
+      c.register(RAX).store(8, () => e.get(time).i64Halves(-1, 0).op("i64_and"));
+      c.register(RDX).store(8, () => e.get(time).i64(32).op("i64_shr_u"));
+      if (name === "rdtscp") c.register(RCX).store(8, () => c.state.get64(STATE.tscAux));
+      e.release("i64", time);
+    },
+  };
+}
 
 function baseRegister(name: "rdfsbase" | "rdgsbase" | "wrfsbase" | "wrgsbase"): Definition {
   const address = STATE.segmentBase + (name.includes("fs") ? 4 : 5) * 8;
@@ -195,7 +198,8 @@ export const systemDefinitions: readonly Definition[] = [
   ...raising(UNDEFINED, ABSENT),
   ...services,
   syscall,
-  rdtsc,
+  readTime("rdtsc"),
+  readTime("rdtscp"),
   baseRegister("rdfsbase"),
   baseRegister("rdgsbase"),
   baseRegister("wrfsbase"),

@@ -5,6 +5,7 @@ import { ACCESS, STATE } from "../layout.ts";
 import type { Lowering } from "../lowering.ts";
 import { add, divide, multiply, squareRoot, subtract } from "./x87-arithmetic.ts";
 import { extend, fromInteger } from "./x87-convert.ts";
+import { emitFastCompare, emitFastMemory, emitFastRegisters, type FAST } from "./x87-fast.ts";
 import {
   changeSign,
   compare,
@@ -110,6 +111,7 @@ const ONE_TO_POP: readonly (readonly [string, Helper, boolean])[] = [
 
 const arithmetic: Definition[] = ONE_TO_POP.flatMap(([name, operation, reversed]) => {
   const registers = betweenRegisters(name, operation, reversed);
+  const fast = name.slice(0, 3) as keyof typeof FAST;
   const memory = { f4: 0, f8: 0, i2: 0, i4: 0 } as unknown as Record<MemoryKind, Helper>;
   for (const kind of ["f4", "f8", "i2", "i4"] as const) memory[kind] = withMemory(name, operation, reversed, kind);
   const fromRow = (row: string, shapes: readonly string[], hot: readonly string[]): Definition => ({
@@ -118,15 +120,28 @@ const arithmetic: Definition[] = ONE_TO_POP.flatMap(([name, operation, reversed]
     hot,
     access: "",
     emit(c, [to, from], shape) {
+      const { x87 } = c;
       if (shape.memory >= 0) {
         const kind = kindOf(row, shape.sizes[0]!);
+        if (x87 && (kind === "f4" || kind === "f8")) {
+          const { s, address } = beginMemory(c, shape.sizes[0]!, ACCESS.READ, true);
+          emitFastMemory(c, x87, fast, { bits: bitsAt(s, address, kind), size: kind === "f4" ? 4 : 8, reversed });
+          return;
+        }
         const { s, address } = beginMemory(c, shape.sizes[0]!, ACCESS.READ);
         s.run(memory[kind], bitsAt(s, address, kind));
         return;
       }
+      const pops = row.endsWith("p");
+      if (x87) {
+        begin(c, true);
+        emitFastRegisters(c, x87, fast, { to: to!.index!, from: from!.index!, reversed });
+        if (pops) x87.pop();
+        return;
+      }
       const s = begin(c);
       s.run(registers, indexOf(c, to!), indexOf(c, from!));
-      if (row.endsWith("p")) {
+      if (pops) {
         c.e.if();
         s.run(pop);
         c.e.end();
@@ -214,23 +229,30 @@ function flagComparison(name: string, pops: number): Definition {
     hot: ["ss"],
     access: "",
     emit(c, [, other]) {
-      const { e } = c;
-      const s = begin(c);
-      const [answer, image, before] = [
-        new Local32(e, e.temporary("i32")),
-        e.temporary("i64"),
-        new Local32(e, e.temporary("i32")),
-      ];
-      before.set(statusWord(s).and(FSW.C1));
-      s.run(compareRegisters, indexOf(c, other!), name.startsWith("fu") ? 1 : 0);
-      e.set(answer.index);
-      answer.and(0x45).wide().push();
-      e.set(image);
-      c.flags.load(image);
-      // C1 stays, except after stack underflow, which the answer shows in the same bit.
-      s.store32(0, STATE.fsw, statusWord(s).or(before.and(answer.xor(-1))));
-      popUnlessKept(s, answer, pops);
-      e.release("i32", answer.index, before.index);
+      const { e, x87 } = c;
+      const s = begin(c, true);
+      const [answer, image] = [new Local32(e, e.temporary("i32")), e.temporary("i64")];
+      const loadFlags = () => {
+        answer.and(0x45).wide().push();
+        e.set(image);
+        c.flags.load(image);
+      };
+      if (x87) {
+        emitFastCompare(c, x87, other!.index!, answer);
+        loadFlags();
+        if (pops > 0) x87.pop();
+      } else {
+        const before = new Local32(e, e.temporary("i32"));
+        before.set(statusWord(s).and(FSW.C1));
+        s.run(compareRegisters, indexOf(c, other!), name.startsWith("fu") ? 1 : 0);
+        e.set(answer.index);
+        loadFlags();
+        // C1 stays, except after stack underflow, which the answer shows in the same bit.
+        s.store32(0, STATE.fsw, statusWord(s).or(before.and(answer.xor(-1))));
+        popUnlessKept(s, answer, pops);
+        e.release("i32", before.index);
+      }
+      e.release("i32", answer.index);
       e.release("i64", image);
     },
   };
@@ -270,6 +292,29 @@ function simple(name: string, helper: Helper, ...values: number[]): Definition {
   };
 }
 
+/** FCHS and FABS: keep `mask` of the sign and exponent, then flip `toggle`. */
+function sign(name: string, mask: number, toggle: number): Definition {
+  return {
+    name,
+    shapes: [""],
+    access: "",
+    emit(c) {
+      const { x87 } = c;
+      if (x87 === undefined) {
+        begin(c).run(changeSign, mask, toggle);
+        return;
+      }
+      begin(c, true);
+      x87.require(c, 0, true);
+      const { significand, signExponent } = x87.value(0);
+      const target = x87.target(0);
+      target.significand.set(significand);
+      target.signExponent.set(signExponent.and(mask).xor(toggle));
+      x87.conclude();
+    },
+  };
+}
+
 /** Arithmetic, comparisons and the functions that are exact or correctly rounded by definition. */
 export const x87ComputeDefinitions: readonly Definition[] = [
   ...arithmetic,
@@ -293,6 +338,6 @@ export const x87ComputeDefinitions: readonly Definition[] = [
   simple("fprem", remainderTruncated),
   simple("fprem1", remainderNearest),
   simple("fxam", examine),
-  simple("fchs", changeSign, 0xffff, SIGN),
-  simple("fabs", changeSign, SPECIAL, 0),
+  sign("fchs", 0xffff, SIGN),
+  sign("fabs", SPECIAL, 0),
 ];

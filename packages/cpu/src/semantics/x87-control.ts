@@ -26,6 +26,7 @@ function control(name: string, shapes: readonly string[], waits: boolean, emit: 
     shapes,
     access: "",
     emit(c, places, shape) {
+      c.x87?.sync();
       if (waits) faultIfPending(c);
       emit(c, places, shape);
     },
@@ -91,7 +92,10 @@ export const x87ControlDefinitions: readonly Definition[] = [
   }),
   control("fnstsw", ["m2", "r2"], false, (c, [destination], shape) => {
     if (shape.memory < 0) {
-      destination!.store(2, () => c.e.i32(0).mem("i64_load32_u", STATE.fsw));
+      destination!.store(2, () => {
+        c.state.get32(STATE.fsw);
+        c.e.op("i64_extend_i32_u");
+      });
       return;
     }
     const address = memory(c, ACCESS.WRITE);

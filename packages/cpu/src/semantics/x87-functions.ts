@@ -1,7 +1,8 @@
 import { type Int32, type Int64, type Local32, type Local64, Script } from "../expressions.ts";
 import { defineHelper, type Helper } from "../helpers.ts";
 import { STATE } from "../layout.ts";
-import { divideWide, normalize } from "./x87-arithmetic.ts";
+import { divideWide } from "./wide.ts";
+import { normalize } from "./x87-arithmetic.ts";
 import { decideRounding, round, signOf } from "./x87-round.ts";
 import {
   BIAS,

@@ -2,7 +2,7 @@ import type { Definition } from "../definition.ts";
 import { Local32, Script } from "../expressions.ts";
 import { defineHelper, type Helper } from "../helpers.ts";
 import { ACCESS, STATE } from "../layout.ts";
-import type { Lowering, Place } from "../lowering.ts";
+import type { Lowering, Place, X87Registers } from "../lowering.ts";
 import {
   integerRounding,
   loadDouble,
@@ -12,6 +12,7 @@ import {
   storeInteger,
   storeSingle,
 } from "./x87-convert.ts";
+import { emitFastInteger, emitFastLoad, emitFastPush } from "./x87-fast.ts";
 import { copyTop, exchange, loadRegister, moveIf } from "./x87-functions.ts";
 import {
   BIAS,
@@ -48,6 +49,15 @@ function copyRegister(c: Lowering, to: Local32, from: Local32): void {
 
 /** FLD ST(i): the usual case here, the rest in the helper. */
 function loadFromRegister(c: Lowering, source: Place): void {
+  const { x87 } = c;
+  if (x87) {
+    begin(c, true);
+    x87.require(c, source.index!, true);
+    x87.require(c, -1, false);
+    const { significand, signExponent } = x87.value(source.index!);
+    emitFastPush(c, x87, significand, signExponent);
+    return;
+  }
   const s = begin(c);
   const [word, tags, from, to] = temporaries(c, 4) as [Local32, Local32, Local32, Local32];
   word.set(statusWord(s));
@@ -68,9 +78,26 @@ function loadFromRegister(c: Lowering, source: Place): void {
   c.e.release("i32", word.index, tags.index, from.index, to.index);
 }
 
+/** Copies ST(0) to another register. */
+function storeToRegister(c: Lowering, x87: X87Registers, destination: Place): void {
+  begin(c, true);
+  x87.require(c, 0, true);
+  x87.conclude();
+  if (destination.index === 0) return;
+  const { significand, signExponent } = x87.value(0);
+  const target = x87.target(destination.index!);
+  target.significand.set(significand);
+  target.signExponent.set(signExponent);
+}
+
 /** FSTP ST(i): the same. */
 function popToRegister(c: Lowering, destination: Place): void {
-  const { e } = c;
+  const { e, x87 } = c;
+  if (x87) {
+    storeToRegister(c, x87, destination);
+    x87.pop();
+    return;
+  }
   const s = begin(c);
   const [word, tags, top, to] = temporaries(c, 4) as [Local32, Local32, Local32, Local32];
   word.set(statusWord(s));
@@ -96,6 +123,30 @@ function popToRegister(c: Lowering, destination: Place): void {
   e.release("i32", word.index, tags.index, top.index, to.index);
 }
 
+/** FSTPNCE, D9 D8+i: a pop to a register that reports no stack underflow; an empty top is dropped, nothing else changes. */
+const fstpnce: Definition = {
+  name: "fstpnce",
+  shapes: ["s"],
+  access: "",
+  emit(c, [destination]) {
+    if (c.x87) {
+      popToRegister(c, destination!);
+      return;
+    }
+    const s = begin(c);
+    const [word, tags, top] = temporaries(c, 3) as [Local32, Local32, Local32];
+    word.set(statusWord(s));
+    tags.set(s.load32(0, STATE.ftw));
+    top.set(word.shr(11).and(7));
+    s.if(
+      tags.shr(top).and(1),
+      () => popToRegister(c, destination!),
+      () => s.store32(0, STATE.fsw, word.and(~(TOP_MASK | FSW.C1)).or(word.add(0x800).and(TOP_MASK))),
+    );
+    c.e.release("i32", word.index, tags.index, top.index);
+  },
+};
+
 const fld: Definition = {
   name: "fld",
   shapes: ["m4", "m8", "m10", "s"],
@@ -106,10 +157,18 @@ const fld: Definition = {
       loadFromRegister(c, source!);
       return;
     }
-    const { s, address } = beginMemory(c, shape.sizes[0]!, ACCESS.READ);
-    if (shape.sizes[0] === 4) s.run(loadSingle, s.load64(address, 0, "i64_load32_u"));
-    else if (shape.sizes[0] === 8) s.run(loadDouble, s.load64(address));
-    else s.run(pushIfRoom, s.load64(address), s.load32(address, 8, "i32_load16_u"));
+    const { x87 } = c;
+    const { s, address } = beginMemory(c, shape.sizes[0]!, ACCESS.READ, true);
+    const size = shape.sizes[0];
+    if (size === 4 || size === 8) {
+      const bits = s.load64(address, 0, size === 4 ? "i64_load32_u" : "i64_load");
+      if (x87) emitFastLoad(c, x87, bits, size);
+      else s.run(size === 4 ? loadSingle : loadDouble, bits);
+      return;
+    }
+    const [significand, word] = [s.load64(address), s.load32(address, 8, "i32_load16_u")];
+    if (x87) emitFastPush(c, x87, significand, word);
+    else s.run(pushIfRoom, significand, word);
   },
 };
 
@@ -119,9 +178,12 @@ const fild: Definition = {
   hot: ["m4", "m8"],
   access: "",
   emit(c, _places, shape) {
-    const { s, address } = beginMemory(c, shape.sizes[0]!, ACCESS.READ);
+    const { x87 } = c;
+    const { s, address } = beginMemory(c, shape.sizes[0]!, ACCESS.READ, true);
     const load = { 2: "i64_load16_s", 4: "i64_load32_s", 8: "i64_load" } as const;
-    s.run(loadInteger, s.load64(address, 0, load[shape.sizes[0] as 2 | 4 | 8]));
+    const value = s.load64(address, 0, load[shape.sizes[0] as 2 | 4 | 8]);
+    if (x87) emitFastInteger(c, x87, value);
+    else s.run(loadInteger, value);
   },
 };
 
@@ -174,10 +236,24 @@ function fst(name: "fst" | "fstp"): Definition {
           popToRegister(c, destination!);
           return;
         }
+        if (c.x87) {
+          storeToRegister(c, c.x87, destination!);
+          return;
+        }
         begin(c).run(copyTop, indexOf(c, destination!));
         e.op("drop");
       } else if (shape.sizes[0] === 10) {
-        const { s, address } = beginMemory(c, 10, ACCESS.WRITE);
+        const { x87 } = c;
+        const { s, address } = beginMemory(c, 10, ACCESS.WRITE, true);
+        if (x87) {
+          x87.require(c, 0, true);
+          const { significand, signExponent } = x87.value(0);
+          s.store64(address, 0, significand);
+          s.store32(address, 8, signExponent, "i32_store16");
+          x87.conclude();
+          x87.pop();
+          return;
+        }
         const [significand, word, store] = [e.temporary("i64"), e.temporary("i32"), e.temporary("i32")];
         s.run(storeExtendedValue);
         e.set(store).set(word).set(significand).get(store).if();
@@ -212,7 +288,15 @@ const fxch: Definition = {
   hot: ["s"],
   access: "",
   emit(c, [other]) {
-    const { e } = c;
+    const { e, x87 } = c;
+    if (x87) {
+      begin(c, true);
+      x87.require(c, 0, true);
+      x87.require(c, other!.index!, true);
+      x87.conclude();
+      x87.exchange(other!.index!);
+      return;
+    }
     const s = begin(c);
     const held = e.temporary("v128");
     const [word, tags, top, from] = temporaries(c, 4) as [Local32, Local32, Local32, Local32];
@@ -247,6 +331,21 @@ const conditionalMoves = Object.entries(CONDITIONS).map(
     hot: ["ss"],
     access: "",
     emit(c, [, source]) {
+      const { x87 } = c;
+      if (x87) {
+        const taken = new Local32(c.e, c.e.temporary("i32"));
+        begin(c, true);
+        x87.require(c, 0, true);
+        x87.require(c, source!.index!, true);
+        c.flags.condition(condition);
+        c.e.set(taken.index);
+        const [top, other] = [x87.value(0), x87.value(source!.index!)];
+        const target = x87.target(0);
+        target.significand.set(taken.chooseWide(other.significand, top.significand));
+        target.signExponent.set(taken.choose(other.signExponent, top.signExponent));
+        c.e.release("i32", taken.index);
+        return;
+      }
       const s = begin(c);
       indexOf(c, source!).push();
       c.flags.condition(condition);
@@ -270,10 +369,13 @@ const constants = Object.entries(CONSTANTS).map(
     shapes: [""],
     access: "",
     emit(c) {
-      const s = begin(c);
+      const { x87 } = c;
+      const s = begin(c, true);
       const control = roundingControl(s);
       const rounded = up ? control.eq(RC.NEAREST).or(control.eq(RC.UP)) : control.eq(RC.UP);
-      s.run(pushIfRoom, s.i64(truncated).add(rounded.wide()), exponent);
+      const significand = s.i64(truncated).add(rounded.wide());
+      if (x87) emitFastPush(c, x87, significand, exponent);
+      else s.run(pushIfRoom, significand, exponent);
     },
   }),
 );
@@ -284,8 +386,10 @@ function exactConstant(name: string, significand: bigint, exponent: number): Def
     shapes: [""],
     access: "",
     emit(c) {
-      const s = begin(c);
-      s.run(pushIfRoom, s.i64(significand), exponent);
+      const { x87 } = c;
+      const s = begin(c, true);
+      if (x87) emitFastPush(c, x87, significand, exponent);
+      else s.run(pushIfRoom, s.i64(significand), exponent);
     },
   };
 }
@@ -296,6 +400,7 @@ export const x87MoveDefinitions: readonly Definition[] = [
   fild,
   fst("fst"),
   fst("fstp"),
+  fstpnce,
   fist("fist"),
   fist("fistp"),
   fist("fisttp"),

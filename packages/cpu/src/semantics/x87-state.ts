@@ -284,9 +284,19 @@ export const checkOne: Helper = defineHelper(
   },
 );
 
-/** A script for the instruction being emitted. */
+/** A script for the instruction being emitted. Helpers find the status and tag words in memory. */
 export function scriptOf(c: Lowering): Script {
-  return new Script(c.e, (helper) => c.call(helper));
+  const { x87 } = c;
+  if (x87 === undefined) return new Script(c.e, (helper) => c.call(helper));
+  return new Script(
+    c.e,
+    (helper) => {
+      x87.store();
+      c.call(helper);
+      x87.load();
+    },
+    x87.words,
+  );
 }
 
 /** Every waiting instruction first reports an exception that an earlier one left. */
@@ -296,8 +306,9 @@ export function faultIfPending(c: Lowering): void {
   c.faultIf(COPROCESSOR_ERROR, 0);
 }
 
-/** Begins a waiting instruction that is no control instruction. */
-export function begin(c: Lowering): Script {
+/** Begins a waiting instruction that is no control instruction. `inLocals` when it knows of {@link Lowering.x87}. */
+export function begin(c: Lowering, inLocals: boolean = false): Script {
+  if (!inLocals) c.x87?.sync();
   faultIfPending(c);
   c.state.set64(STATE.fip, () => c.currentRip());
   return scriptOf(c);
@@ -308,8 +319,10 @@ export function beginMemory(
   c: Lowering,
   size: number,
   access: number,
+  inLocals: boolean = false,
 ): { readonly s: Script; readonly address: Int32 } {
   const { e } = c;
+  if (!inLocals) c.x87?.sync();
   faultIfPending(c);
   const linear = e.temporary("i64");
   c.effectiveAddress(true);

@@ -188,6 +188,36 @@ test("compatibility mode has its own decoding, 32-bit addresses and stack", () =
   expect(run(push).changes).toEqual([{ at: DATA, bytes: Uint8Array.from([0x44, 0x33, 0x22, 0x11]) }]);
 });
 
+test("far jumps change the mode with the segment, whatever the selector's RPL, and data segments are none to jump to", () => {
+  const jump = (selector: number) => {
+    const { rip, exception } = run(
+      caseOf([0xff, 0x2b], (test) => {
+        test.regs[3] = DATA;
+        test.pages = [page(DATA, false, [0, 9, 0xc0, 0, selector, 0])];
+      }),
+    );
+    return exception === undefined ? rip : [exception.vector, exception.error];
+  };
+  expect(jump(0x23)).toBe(0xc00900n);
+  expect(jump(0x20)).toBe(0xc00900n);
+  expect(jump(0x33)).toBe(0xc00900n);
+  expect(jump(0x2b)).toEqual([13, 0x28]);
+  expect(jump(0)).toEqual([13, 0]);
+});
+
+test("IRET returns to a segment with its flags, and faults while NT is set", () => {
+  const quads = [0xc00900n, 0x33n, 0x247fd7n, DATA + 0x800n, 0x2bn];
+  const made = caseOf("iretq", (test) => {
+    test.regs[4] = DATA;
+    test.pages = [{ at: DATA, data: new Uint8Array(new BigUint64Array(quads).buffer), writable: true }];
+  });
+  const { rip, regs, rflags, exception } = run(made);
+  // IOPL and IF are not user mode's to change.
+  expect([rip, regs[4], rflags, exception]).toEqual([0xc00900n, DATA + 0x800n, 0x244dd7n, undefined]);
+  made.rflags = 0x4002n;
+  expect(run(made).exception).toEqual({ vector: 13, error: 0, cr2: 0n });
+});
+
 test("tier 1 executes common instructions in translated code", () => {
   for (const line of ["add rax, rbx", "mov eax, [rax]", "addsd xmm0, xmm1", "imul rcx, rdx", "jmp rax"])
     expect([line, bench.translates(caseOf(line))]).toEqual([line, true]);
@@ -207,4 +237,14 @@ test("a case that no processor can be in is the caller's mistake", () => {
   expect(() => bench.run(caseOf([]))).toThrow("0 bytes of code: 1 to 15");
   expect(() => bench.run(caseOf("nop", (test) => (test.pages = [page(DATA + 1n)])))).toThrow("at 0x600001: up to 4096");
   expect(() => bench.run(caseOf("nop", (test) => (test.mxcsr = 0x10000)))).toThrow("MXCSR");
+});
+
+test("segments that one case loads are not there for the next", () => {
+  bench.run(caseOf("mov ds, eax"));
+  const made = caseOf([0x8b, 0x03], (test) => {
+    test.mode = 32;
+    test.regs[3] = DATA;
+    test.pages = [page(DATA, false, [1])];
+  });
+  expect([run(made).exception, run(made).regs[0]]).toEqual([undefined, 1n]);
 });

@@ -1,18 +1,20 @@
 import { ParavirtError } from "@paravirt/core";
 import { Instruction, OPCODES } from "@paravirt/x86";
 import { Engine } from "../engine.ts";
-import { ENGINE } from "../layout.ts";
+import { ENGINE, STATE } from "../layout.ts";
 import { type CpuPorts, EXIT, type Exit } from "../vcpu.ts";
 import type { VirtualCpu } from "../virtual-cpu.ts";
 import { ADDRESS_SPACE_BYTES, AddressSpace, type MappedPage } from "./address-space.ts";
 import type { StepCase, StepException, StepOutcome } from "./case.ts";
 import { changedBytes } from "./changes.ts";
-import { BENCH_PORTS, SELECTORS } from "./environment.ts";
+import { BENCH_PORTS, CR4, SELECTORS, XCR0 } from "./environment.ts";
 
 const OWNER = 1;
 const PAGE = 4096n;
 const MAX_CODE = 15;
 const INT3 = 0xcc;
+/** ES CS SS DS come before it. */
+const FS = 4;
 const FXSAVE = { size: 512, fcw: 0, fsw: 2, ftw: 4, mxcsr: 24, st: 32, xmm: 160 } as const;
 const BREAKPOINT = 3;
 const OVERFLOW = 4;
@@ -20,7 +22,8 @@ const UNDEFINED = 6;
 const GENERAL_PROTECTION = 13;
 /** Error code of an exception that a gate in the interrupt table caused: bit 1, IDT. */
 const IDT_ERROR = 2;
-const TRAP_FLAG = 0x100n;
+/** TF and AC: each instruction is looked at. */
+const CAREFUL_FLAGS = 0x40100n;
 /** Executed at once when a repeated instruction pauses. */
 const SLICE = 1;
 
@@ -52,7 +55,7 @@ export class SingleStepBench implements StepBench {
   private readonly codeFrame: number;
   private readonly fpuImage = new Uint8Array(FXSAVE.size);
   private readonly fpuView = new DataView(this.fpuImage.buffer);
-  private readonly instruction = new Instruction();
+  private readonly instruction = new Instruction({ amd: true });
   /** Where the case's instruction lies. */
   private start = 0n;
 
@@ -63,6 +66,8 @@ export class SingleStepBench implements StepBench {
     this.vcpu = this.engine.createVcpu(0);
     this.vcpu.owner = OWNER;
     this.vcpu.setRoot(this.space.root);
+    this.vcpu.cr4 = CR4;
+    this.vcpu.xcr0 = XCR0;
   }
 
   run(test: StepCase, tier: 0 | 1 = 0): StepOutcome {
@@ -105,6 +110,8 @@ export class SingleStepBench implements StepBench {
     vcpu.rip = at;
     vcpu.rflags = test.rflags;
     vcpu.selectors.set(SELECTORS[test.mode]);
+    vcpu.segments.reset();
+    this.engine.memory.quads.fill(0n, STATE.segmentBase / 8, STATE.segmentBase / 8 + FS);
     vcpu.fsBase = test.fsBase;
     vcpu.gsBase = test.gsBase;
     fpuView.setUint16(FXSAVE.fcw, fpu.cw, true);
@@ -136,8 +143,8 @@ export class SingleStepBench implements StepBench {
 
   /** Runs the case in a region of its own; `undefined` when some of it was not executed there. */
   private runTranslated(test: StepCase): StepOutcome | undefined {
-    // Compatibility mode is interpreted; so is single step, which looks at each instruction.
-    if (test.mode !== 64 || (test.rflags & TRAP_FLAG) !== 0n) return undefined;
+    // What looks at each instruction is interpreted.
+    if ((test.rflags & CAREFUL_FLAGS) !== 0n) return undefined;
     const page = this.load(test);
     const { engine, vcpu, space, codeFrame } = this;
     const { bytes, words, quads } = engine.memory;
@@ -149,7 +156,7 @@ export class SingleStepBench implements StepBench {
     const shown = page.image.subarray(offset, offset + length);
     bytes.set(shown, codeFrame * 4096 + offset);
     engine.frames.written(codeFrame);
-    if (!engine.translator.translate(codeFrame, offset)) return undefined;
+    if (!engine.translator.translate(codeFrame, offset, test.mode)) return undefined;
     const writable = (page.leaf & 2n) !== 0n;
     space.executeOnly(page, codeFrame);
     quads[ENGINE.overlayPage / 8] = page.at;

@@ -13,6 +13,11 @@ export const SELECTORS = {
   32: [0x2b, 0x23, 0x2b, 0x2b, 0, 0],
 } as const;
 
+/** PAE, OSFXSR, OSXMMEXCPT, FSGSBASE, OSXSAVE. */
+export const CR4 = 0x50620n;
+/** x87 and SSE state. */
+export const XCR0 = 3n;
+
 /** Surroundings that answer the same every time. */
 export const BENCH_PORTS: CpuPorts = {
   readTsc: () => 0n,

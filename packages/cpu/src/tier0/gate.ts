@@ -65,6 +65,17 @@ export function emitGate(e: CodeEmitter, translate: number): void {
   e.op("unreachable");
 }
 
+/** Emits what SYSCALL does to RCX and R11: () → (), with RIP after the instruction. */
+export function emitSyscallRegisters(e: CodeEmitter): void {
+  const state = new StateAccess(e);
+  state.set64(RCX, () => state.get64(STATE.rip));
+  state.set64(R11, () => {
+    new Flags(e, state).image();
+    state.get64(STATE.eflags);
+    e.op("i64_or").i64(RFLAGS.RESERVED).op("i64_or");
+  });
+}
+
 /** Exchanges the GS bases and makes the other half's address space current. */
 function swap(e: CodeEmitter, state: StateAccess, to: { kernel: 0 | 1; root: number; tlb: number }): void {
   const base = e.temporary("i64");
@@ -142,7 +153,9 @@ function emitEntry(
     e.get(masked).op("i64_extend_i32_u").i64(32).op("i64_shl").op("i64_or");
   });
   store(32, () => {
-    e.get(rflags).i64(~(RFLAGS.IF | RFLAGS.IOPL)).op("i64_and");
+    e.get(rflags)
+      .i64(~(RFLAGS.IF | RFLAGS.IOPL))
+      .op("i64_and");
     e.i64(RFLAGS.IF).i64(0).get(masked).op("i32_eqz").op("select").op("i64_or");
   });
   store(40, () => state.get64(RSP));
@@ -199,7 +212,7 @@ function emitReturn(e: CodeEmitter, state: StateAccess, translate: number): void
   load(24);
   e.i64(IN_SYSCALL).op("i64_and").i64(0).op("i64_ne").op("i32_or");
   load(48);
-  e.tee(saved).i64(RFLAGS.TF).op("i64_and").i64(0).op("i64_ne").op("i32_or");
+  e.tee(saved).i64(RFLAGS.TF | RFLAGS.AC).op("i64_and").i64(0).op("i64_ne").op("i32_or");
   closedIf();
   // RPL 3 in both, whatever the frame says.
   e.get(host).mem("i32_load16_u", 40);

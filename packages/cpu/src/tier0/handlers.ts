@@ -1,5 +1,5 @@
 import { type Definition, parseShape, type Shape } from "../definition.ts";
-import type { Lowering } from "../lowering.ts";
+import { type Lowering, STATE } from "../lowering.ts";
 import { DEFINITIONS } from "../semantics/index.ts";
 
 /** One instruction form that the interpreter can execute: a definition in one of its shapes. */
@@ -17,7 +17,12 @@ export const PSEUDO = {
   decode: "pseudo.decode",
   check: "pseudo.check",
   undefined: "pseudo.undefined",
+  protected: "pseudo.protected",
+  protectedWaiting: "pseudo.protected.waiting",
 } as const;
+
+/** x87 status: an exception that isn't masked waits. */
+const SUMMARY = 0x80;
 
 function goOn(c: Lowering): void {
   c.uncount();
@@ -29,6 +34,18 @@ const pseudo: readonly Definition[] = [
   { name: PSEUDO.check, shapes: [""], hot: [""], access: "", emit: (c) => c.checkNextPage() },
   { name: PSEUDO.decode, shapes: [""], access: "", emit: (c) => c.service() },
   { name: PSEUDO.undefined, shapes: [""], access: "", emit: (c) => c.raise(6, 0) },
+  { name: PSEUDO.protected, shapes: [""], access: "", emit: (c) => c.raise(13, 0) },
+  {
+    name: PSEUDO.protectedWaiting,
+    shapes: [""],
+    access: "",
+    emit(c) {
+      c.state.get32(STATE.fsw);
+      c.e.i32(SUMMARY).op("i32_and");
+      c.faultIf(16, 0);
+      c.raise(13, 0);
+    },
+  },
 ];
 
 /** The handlers of all definitions, and how to find one by name and shape. */

@@ -45,10 +45,17 @@ export class BytesPlace implements Place {
   private readonly e: CodeEmitter;
   private readonly pushAddress: () => void;
   private readonly isRegister: boolean;
-  constructor(e: CodeEmitter, pushAddress: () => void, isRegister: boolean) {
+  readonly index?: number;
+  get facts(): number {
+    return 0;
+  }
+  /** Nothing is known of bytes in memory for longer than an instruction. */
+  set facts(_facts: number) {}
+  constructor(e: CodeEmitter, pushAddress: () => void, isRegister: boolean, index?: number) {
     this.e = e;
     this.pushAddress = pushAddress;
     this.isRegister = isRegister;
+    if (index !== undefined) this.index = index;
   }
   signed(size: Size): void {
     this.pushAddress();
@@ -106,7 +113,7 @@ abstract class RecordLowering implements Lowering {
   }
 
   protected abstract readonly record: number;
-  abstract translate(address: number, size: number, access: number): number;
+  abstract translate(address: number, size: number, access: number, aligned?: boolean): number;
   abstract faultIf(vector: number, error: number): void;
   abstract jump(push: () => void): void;
   abstract branch(condition: (() => void) | undefined): void;
@@ -134,6 +141,8 @@ abstract class RecordLowering implements Lowering {
   }
 
   readonly known: undefined = undefined;
+  readonly floatBound: undefined = undefined;
+  readonly x87: undefined = undefined;
 
   /** The register or immediate operand in slot 0, 1 or 2 of the record. */
   slot(index: number): Place {
@@ -219,9 +228,9 @@ export class HotLowering extends RecordLowering {
     if (withSegment) e.get(record).mem("i32_load", RECORD.segment).mem("i64_load").op("i64_add");
   }
 
-  translate(address: number, size: number, access: number): number {
+  translate(address: number, size: number, access: number, aligned: boolean = false): number {
     const { e, frame } = this;
-    const host = emitTlbProbe(e, { tlb: frame.tlb, address, size, access }, () => e.brIf(frame.cold));
+    const host = emitTlbProbe(e, { tlb: frame.tlb, address, size, access, aligned }, () => e.brIf(frame.cold));
     this.owned.push(host);
     return host;
   }

@@ -4,10 +4,10 @@ import { HelperFunctions } from "../helpers.ts";
 import { ACCESS, CODE_TABLE_BYTES, ENGINE, REASON, RECORD, STATE, STATUS, TLB } from "../layout.ts";
 import { Flags, type Place, StateAccess } from "../lowering.ts";
 import { round } from "../semantics/x87-round.ts";
-import { emitGate } from "./gate.ts";
+import { emitGate, emitSyscallRegisters } from "./gate.ts";
 import type { Handler, HandlerTable } from "./handlers.ts";
 import { ColdLowering, HotLowering, type LoopFrame } from "./lowering.ts";
-import { emitTranslate, emitWalker } from "./walker.ts";
+import { emitFindCode, emitProbe, emitTranslate, emitWalker } from "./walker.ts";
 
 /** What the interpreter's module exports. */
 export interface Tier0Exports {
@@ -23,6 +23,10 @@ export interface Tier0Exports {
   operandAddress(record: number): bigint;
   /** Rounds and stores an x87 result: see the helper `round`. */
   x87Round(destination: number, sign: number, exponent: number, high: bigint, low: bigint, precision: number): void;
+  /** Like `translate` for one byte at an address in two halves; 0 too where JavaScript has to drop code. */
+  probe(low: number, high: number, access: number): number;
+  /** Puts `STATE.rip` into RCX and RFLAGS into R11. */
+  syscallRegisters(): void;
   /** The six status flags as an RFLAGS image, and back. */
   readFlags(): bigint;
   loadFlags(image: bigint): void;
@@ -43,14 +47,17 @@ export function buildTier0(table: HandlerTable, memoryPages: number): Uint8Array
   const operandAddress = module.declare({ parameters: ["i32"], results: ["i64"] }, "operandAddress");
   const readFlags = module.declare({ parameters: [], results: ["i64"] }, "readFlags");
   const loadFlags = module.declare({ parameters: ["i64"], results: [] }, "loadFlags");
+  const probe = module.declare({ parameters: ["i32", "i32", "i32"], results: ["i32"] }, "probe");
+  const syscallRegisters = module.declare({ parameters: [], results: [] }, "syscallRegisters");
   const gate = module.declare({ parameters: ["i64"], results: ["i32"] });
+  const findCode = module.declare({ parameters: ["i64"], results: ["i32"] });
   const functions = table.handlers.map(() => module.declare(recordToStatus));
   module.setTable({ functions, minimum: functions.length, exportName: "table" });
 
   const helpers = new HelperFunctions(module);
   const e = new CodeEmitter(1 << 17);
   e.begin(["i32"]);
-  emitMainLoop(e, table, helpers, cold, module.type(recordToStatus));
+  emitMainLoop(e, table, helpers, { cold, findCode }, module.type(recordToStatus));
   module.define(run, e);
 
   e.begin(["i32"]);
@@ -64,6 +71,18 @@ export function buildTier0(table: HandlerTable, memoryPages: number): Uint8Array
   e.begin(["i64", "i32", "i32"]);
   emitTranslate(e, translate, walk);
   module.define(translate, e);
+
+  e.begin(["i32", "i32", "i32"]);
+  emitProbe(e, translate);
+  module.define(probe, e);
+
+  e.begin([]);
+  emitSyscallRegisters(e);
+  module.define(syscallRegisters, e);
+
+  e.begin(["i64"]);
+  emitFindCode(e, walk);
+  module.define(findCode, e);
 
   e.begin(["i64"]);
   emitGate(e, translate);
@@ -176,7 +195,7 @@ function emitMainLoop(
   e: CodeEmitter,
   table: HandlerTable,
   helpers: HelperFunctions,
-  coldDispatch: number,
+  functions: { readonly cold: number; readonly findCode: number },
   regionType: number,
 ): void {
   const state = new StateAccess(e);
@@ -228,7 +247,20 @@ function emitMainLoop(
   e.get(why).set(record).get(budget).i32(1).op("i32_sub").set(budget);
   e.end();
   // cold: the record's own function does the work.
-  e.get(record).call(coldDispatch).tee(why).op("i32_eqz").if();
+  e.get(record).call(functions.cold).set(why);
+  state.get32(ENGINE.charge);
+  e.if();
+  e.get(budget);
+  state.get32(ENGINE.charge);
+  e.op("i32_sub").set(budget);
+  state.set32(ENGINE.charged, () => {
+    state.get32(ENGINE.charged);
+    state.get32(ENGINE.charge);
+    e.op("i32_add");
+  });
+  state.set32(ENGINE.charge, () => e.i32(0));
+  e.end();
+  e.get(why).op("i32_eqz").if();
   e.get(record).i32(RECORD.size).op("i32_add").set(record).br(top).end();
   e.get(why).i32(STATUS.JUMP).op("i32_eq").if();
   // The gate leads to another address space.
@@ -266,7 +298,17 @@ function emitMainLoop(
   e.get(budget).i32(0).op("i32_gt_s").brIf(top);
   e.i32(REASON.BUDGET).set(why).br(exit);
   e.end();
-  // decodeExit
+  // decodeExit: the execute TLB has no entry, or the code is new.
+  // Hot handlers don't wrap their targets: in compatibility mode one beyond 4 GiB is found in no entry and comes here.
+  e.get(nextRip);
+  state.get64(STATE.linearMask);
+  e.op("i64_and").set(nextRip);
+  e.get(nextRip).call(functions.findCode).tee(entry).if();
+  e.get(entry).set(record);
+  state.set64(STATE.ripBase, () => e.get(nextRip).i64(-4096).op("i64_and"));
+  e.get(budget).i32(0).op("i32_gt_s").brIf(top);
+  e.i32(REASON.BUDGET).set(why).br(exit);
+  e.end();
   state.set64(ENGINE.nextRip, () => e.get(nextRip));
   e.i32(REASON.DECODE).set(why).br(exit);
   e.end();

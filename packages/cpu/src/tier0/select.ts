@@ -1,4 +1,14 @@
-import { BASE_RIP, type Instruction, NO_REGISTER, OPCODES, OPERAND, PREFIX, REGISTER_CLASS } from "@paravirt/x86";
+import {
+  BASE_RIP,
+  type Instruction,
+  NO_REGISTER,
+  OPCODES,
+  OPERAND,
+  PREFIX,
+  REGISTER_CLASS,
+  SEGMENT,
+} from "@paravirt/x86";
+import { nameAmong } from "../features.ts";
 import { RECORD, STATE } from "../layout.ts";
 import { type Handler, type HandlerTable, PSEUDO } from "./handlers.ts";
 
@@ -68,6 +78,12 @@ export function semanticName(instruction: Instruction): string {
     return name;
   }
   if (SIZED_BY_OPERAND.has(name)) return `${name}.${instruction.operandSize}`;
+  // A repeat prefix decides on the condition of LOOPE and LOOPNE, as it does for string instructions: measured, not documented.
+  if (name === "loope" || name === "loopne") {
+    const { prefixes } = instruction;
+    const condition = prefixes & PREFIX.REP ? "loope" : prefixes & PREFIX.REPNE ? "loopne" : name;
+    return `${condition}.${instruction.addressSize}${short}`;
+  }
   if (SIZED_BY_ADDRESS.has(name)) return `${name.endsWith("cxz") ? "jrcxz" : name}.${instruction.addressSize}${short}`;
   const memory = instruction.kinds[0] === OPERAND.MEMORY;
   if (instruction.kinds[0] === OPERAND.FAR || row.operands[0] === "Mp") return `${name}.far`;
@@ -96,38 +112,93 @@ function hasClass(instruction: Instruction, registerClass: number): boolean {
   return false;
 }
 
+/** Whether a compatibility-mode instruction writes through CS, which no code segment allows: #GP(0). */
+function writesCode(instruction: Instruction): boolean {
+  if (instruction.mode === 64) return false;
+  const row = OPCODES[instruction.row];
+  const index = instruction.kinds.indexOf(OPERAND.MEMORY);
+  const access = index < 0 ? undefined : row?.access[index];
+  // ARPL looks before it writes.
+  if (row?.name === "arpl") return false;
+  return access === "write" || access === "readwrite";
+}
+
+/** x87 and MMX instructions that don't wait report no exception before they touch memory. */
+const NOT_WAITING = /^fn/;
+
+/** Answers that the selector keeps at hand; a power of two. */
+const RECENT = 4096;
+
 /** Finds the handler of an instruction, remembering the answer for each row and form. */
 export class Selector {
   readonly table: HandlerTable;
   private readonly cache = new Map<number, Map<number, Handler>>();
+  /** In front of it: the last answer for each hash, since decoding asks once an instruction. */
+  private readonly recentForms = new Float64Array(RECENT).fill(-1);
+  private readonly recentOperands = new Float64Array(RECENT);
+  private readonly recentHandlers: Handler[] = new Array(RECENT);
   readonly undefinedHandler: Handler;
   readonly gotoHandler: Handler;
   readonly decodeHandler: Handler;
   readonly checkHandler: Handler;
+  private readonly protectedHandler: Handler;
+  private readonly protectedWaitingHandler: Handler;
   /** Names and shapes that guest code used and no definition covers; they raise #UD. */
   readonly missing: Set<string> = new Set();
 
-  constructor(table: HandlerTable) {
+  private readonly features: ReadonlySet<string> | undefined;
+
+  /** `features`, by their names in /proc/cpuinfo, hides the instructions of all others; without it none is hidden. */
+  constructor(table: HandlerTable, features?: ReadonlySet<string>) {
     this.table = table;
+    this.features = features;
     this.undefinedHandler = table.find(PSEUDO.undefined, "")!;
     this.gotoHandler = table.find(PSEUDO.goto, "")!;
     this.decodeHandler = table.find(PSEUDO.decode, "")!;
     this.checkHandler = table.find(PSEUDO.check, "")!;
+    this.protectedHandler = table.find(PSEUDO.protected, "")!;
+    this.protectedWaitingHandler = table.find(PSEUDO.protectedWaiting, "")!;
+  }
+
+  /** Raises #GP(0), after the exception that an x87 or MMX instruction reports first. */
+  private protectedBy(instruction: Instruction): Handler {
+    const row = OPCODES[instruction.row]!;
+    const waits =
+      (row.feature === "x87" && !NOT_WAITING.test(row.name)) || row.operands.some((code) => /^[PQ]/.test(code));
+    return waits ? this.protectedWaitingHandler : this.protectedHandler;
   }
 
   select(instruction: Instruction): Handler {
+    if (instruction.segment === SEGMENT.CS && writesCode(instruction)) return this.protectedBy(instruction);
     const form = formKey(instruction);
+    const operands = operandKey(instruction);
+    const slot = (Math.imul(instruction.row, 37) ^ instruction.condition ^ (operands % 65521)) & (RECENT - 1);
+    if (this.recentForms[slot] === form && this.recentOperands[slot] === operands) return this.recentHandlers[slot]!;
+    const handler = this.selectForm(instruction, form, operands);
+    this.recentForms[slot] = form;
+    this.recentOperands[slot] = operands;
+    this.recentHandlers[slot] = handler;
+    return handler;
+  }
+
+  private selectForm(instruction: Instruction, form: number, operands: number): Handler {
     let forms = this.cache.get(form);
     if (forms === undefined) {
       forms = new Map();
       this.cache.set(form, forms);
     }
-    const operands = operandKey(instruction);
     const known = forms.get(operands);
     if (known !== undefined) return known;
-    const name = semanticName(instruction);
+    const visible = this.features === undefined ? undefined : nameAmong(instruction, this.features);
+    if (this.features !== undefined && visible === undefined) {
+      forms.set(operands, this.undefinedHandler);
+      return this.undefinedHandler;
+    }
+    const name = visible === "bsf" || visible === "bsr" ? visible : semanticName(instruction);
     let shape = shapeOf(instruction);
     // POP to memory, LEA-like and bit strings translate by themselves: the operand's size is in the name.
+    // AMD's processors read 32 bits for a 16-bit destination, too.
+    if (name === "movsxd") shape = shape.replace("m2", "m4");
     if (name.startsWith("pop.memory") || name === "lea" || name.endsWith(".string"))
       shape = shape.replace(/m\d+/, "m0");
     const handler = this.table.find(name, shape);

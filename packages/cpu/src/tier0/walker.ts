@@ -1,12 +1,23 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
-import { ACCESS, ACCESS_LOG_ENTRIES, ENGINE, FRAME, REASON, STATE, TLB, WALK, WATCH } from "../layout.ts";
+import {
+  ACCESS,
+  ACCESS_LOG_ENTRIES,
+  ENGINE,
+  FRAME,
+  REASON,
+  SLOTS_PER_FRAME,
+  STATE,
+  TLB,
+  WALK,
+  WATCH,
+} from "../layout.ts";
 import { StateAccess } from "../lowering.ts";
 
 const PTE = { present: 1, writable: 2, user: 4, accessed: 0x20, dirty: 0x40, pageSize: 0x80 } as const;
 const PAGE_FAULT = 14;
 const GENERAL_PROTECTION = 13;
 const ALIGNMENT_CHECK = 17;
-/** Sizes of operands whose address must have these bits clear: x87 extended and far pointers too, vectors not. */
+/** Sizes of operands whose address must have these bits clear; measured where the manuals leave a choice (unaligned vectors). */
 const ALIGNMENT: readonly (readonly [size: number, mask: number])[] = [
   [2, 1],
   [4, 3],
@@ -14,6 +25,7 @@ const ALIGNMENT: readonly (readonly [size: number, mask: number])[] = [
   [8, 7],
   [10, 7],
   [14, 1],
+  [16, 15],
   [28, 3],
   [94, 1],
   [108, 3],
@@ -185,23 +197,111 @@ function emitFill(
   fill(TLB.write);
   e.end();
 
-  // Remember the slot with the frame: two of them, then only that there are more.
-  const pair = e.local("i32");
+  emitNoteSlot(e, state, { entry, table, info, slot });
+}
+
+/**
+ * Remembers a TLB slot with the frame that it now holds, while there is room, then only that there are more. `slot` is
+ * the address of the frame's word, `info` that word.
+ */
+function emitNoteSlot(
+  e: CodeEmitter,
+  state: StateAccess,
+  locals: { entry: number; table: number; info: number; slot: number },
+): void {
+  const { entry, table, info, slot } = locals;
+  const slots = e.local("i32");
   state.get32(ENGINE.slotTable);
-  e.get(table).i32(9).op("i32_shr_u").op("i32_add").set(pair);
-  const known = (offset: number) => e.get(pair).mem("i32_load", offset).get(entry).op("i32_eq");
-  known(0);
-  known(4);
-  e.op("i32_or").op("i32_eqz").if();
-  e.get(pair).mem("i32_load").op("i32_eqz").if();
-  e.get(pair).get(entry).mem("i32_store");
-  e.else();
-  e.get(pair).mem("i32_load", 4).op("i32_eqz").if();
-  e.get(pair).get(entry).mem("i32_store", 4);
-  e.else();
+  e.get(table)
+    .i32(12 - Math.log2(SLOTS_PER_FRAME * 4))
+    .op("i32_shr_u")
+    .op("i32_add")
+    .set(slots);
+  e.get(info).i32(FRAME.cached).op("i32_or").set(info);
+  const done = e.block();
+  for (let index = 0; index < SLOTS_PER_FRAME; index++) {
+    const known = e.temporary("i32");
+    e.get(slots)
+      .mem("i32_load", index * 4)
+      .tee(known)
+      .get(entry)
+      .op("i32_eq")
+      .brIf(done);
+    e.get(known).op("i32_eqz").if();
+    e.get(slots)
+      .get(entry)
+      .mem("i32_store", index * 4)
+      .br(done);
+    e.end();
+    e.release("i32", known);
+  }
   e.get(info).i32(FRAME.scattered).op("i32_or").set(info);
-  e.end().end().end();
-  e.get(slot).get(info).i32(FRAME.cached).op("i32_or").mem("i32_store");
+  e.end();
+  e.get(slot).get(info).mem("i32_store");
+}
+
+/**
+ * Emits what finds 64-bit code when the execute TLB does not: (address i64) → record, or 0 when JavaScript must decode it
+ * or the page can't be executed. The page's code table enters the execute TLB on the way.
+ */
+export function emitFindCode(e: CodeEmitter, walker: number): void {
+  const state = new StateAccess(e);
+  const address = 0;
+  const machine = e.local("i32");
+  const code = e.local("i32");
+  const entry = e.local("i32");
+  const slot = e.local("i32");
+  const info = e.local("i32");
+  const give = () => e.i32(0).return().end();
+
+  state.get64(STATE.linearMask);
+  e.i64(-1).op("i64_ne").if();
+  give();
+  e.get(address).i32(ACCESS.EXECUTE).call(walker).i32(WALK.FILLED).op("i32_ne").if();
+  give();
+  state.get32(ENGINE.walkAddress);
+  e.tee(machine).i32(12).op("i32_shr_u").i32(2).op("i32_shl").tee(slot);
+  state.get32(ENGINE.codeTableOf);
+  e.op("i32_add").mem("i32_load").tee(code).op("i32_eqz").if();
+  give();
+  state.get32(ENGINE.tlb);
+  e.get(address)
+    .op("i32_wrap_i64")
+    .i32(8)
+    .op("i32_shr_u")
+    .i32((TLB.entries - 1) * TLB.entryBytes)
+    .op("i32_and");
+  e.op("i32_add").set(entry);
+  e.get(entry).get(address).i64(-4096).op("i64_and").mem("i64_store", TLB.execute);
+  e.get(entry)
+    .get(code)
+    .mem("i32_store", TLB.execute + 8);
+  e.get(slot);
+  state.get32(ENGINE.frameTable);
+  e.op("i32_add").tee(slot).mem("i32_load").set(info);
+  emitNoteSlot(e, state, { entry, table: pageOf(e, machine), info, slot });
+  e.get(code);
+  e.get(machine).i32(4095).op("i32_and").i32(2).op("i32_shl").op("i32_add").mem("i32_load");
+}
+
+/** Emits (low i32, high i32, access i32) → machine address of the byte there, 0 where `translate` found none or code that a write would change. */
+export function emitProbe(e: CodeEmitter, translate: number): void {
+  const state = new StateAccess(e);
+  const machine = e.local("i32");
+  e.get(0).op("i64_extend_i32_u").get(1).op("i64_extend_i32_u").i64(32).op("i64_shl").op("i64_or");
+  e.i32(1).get(2).call(translate).set(machine);
+  state.get32(ENGINE.codeWriteCount);
+  e.if();
+  state.set32(ENGINE.codeWriteCount, () => e.i32(0));
+  e.i32(0).return().end();
+  e.get(machine);
+}
+
+/** A local with the page that a machine address is in. */
+function pageOf(e: CodeEmitter, machine: number): number {
+  const page = e.local("i32");
+  e.get(machine).i32(-4096).op("i32_and").set(page);
+  return page;
 }
 
 /**
@@ -267,10 +367,19 @@ export function emitTranslate(e: CodeEmitter, self: number, walker: number): voi
   state.get64(STATE.linearMask);
   e.get(last).op("i64_and").op("i64_ne");
   e.get(last).i64(16).op("i64_shl").i64(16).op("i64_shr_s").get(last).op("i64_ne").op("i32_or").if();
+  // Ten bytes are read and written as eight and two.
+  e.get(size).i32(10).op("i32_eq").get(address).i64(4095).op("i64_and").i64(4088).op("i64_le_u").op("i32_and").if();
+  e.get(address).i32(8).get(access).call(self).op("i32_eqz").if();
+  e.i32(0).return().end();
+  e.get(last).i64(1).op("i64_sub");
+  state.get64(STATE.linearMask);
+  e.op("i64_and").i32(2).get(access).call(self).op("i32_eqz").if();
+  e.i32(0).return().end().end();
   state.set32(ENGINE.faultVector, () => e.i32(GENERAL_PROTECTION));
   state.set32(ENGINE.faultError, () => e.i32(0));
   state.set32(ENGINE.reason, () => e.i32(REASON.NON_CANONICAL));
   state.set64(ENGINE.faultAddress, () => e.get(address));
+  state.set32(ENGINE.walkAccess, () => e.get(access));
   e.i32(0).return().end();
 
   e.i32(4096).get(address).op("i32_wrap_i64").i32(4095).op("i32_and").op("i32_sub").set(split);

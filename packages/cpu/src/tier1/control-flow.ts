@@ -36,12 +36,16 @@ export interface Graph {
   readonly blocks: ReadonlyMap<number, Block>;
   /** Blocks that control reaches from elsewhere: where the region is entered, returned to, or called. */
   readonly entries: ReadonlySet<number>;
+  /** Those that control regularly reaches from elsewhere: called functions, return points, code behind what is interpreted. */
+  readonly arrivals: ReadonlySet<number>;
 }
 
 /** What a region is made from. */
 export interface RegionSource {
   /** The page's bytes. */
   readonly page: Uint8Array;
+  /** 64-bit code, or that of compatibility mode. */
+  readonly mode: 64 | 32;
   readonly selector: Selector;
   /** Whether the code at an offset was decoded before: then it probably ran. */
   readonly known: (offset: number) => boolean;
@@ -62,11 +66,11 @@ export function isTranslatable(handler: Handler, selector: Selector): boolean {
 export function collectRegion(source: RegionSource, wanted: readonly number[]): Graph {
   const decoded = new Map<number, RegionInstruction>();
   const leaders = new Set<number>(wanted);
-  const entries = new Set<number>(wanted);
+  const arrivals = new Set<number>();
   const work = [...wanted];
   const lead = (offset: number, isEntry: boolean) => {
     if (!inPage(offset) || (!leaders.has(offset) && !source.known(offset))) return;
-    if (isEntry) entries.add(offset);
+    if (isEntry) arrivals.add(offset);
     if (leaders.has(offset)) return;
     leaders.add(offset);
     work.push(offset);
@@ -91,13 +95,13 @@ export function collectRegion(source: RegionSource, wanted: readonly number[]): 
       offset = next;
     }
   }
-  return cutBlocks(decoded, leaders, entries);
+  return cutBlocks(decoded, leaders, wanted, arrivals);
 }
 
-function decodeAt({ page, selector }: RegionSource, offset: number): RegionInstruction | undefined {
+function decodeAt({ page, selector, mode }: RegionSource, offset: number): RegionInstruction | undefined {
   if (offset >= 4096) return undefined;
   const instruction = new Instruction({ amd: true });
-  if (decode(page, offset, 4096, 64, instruction) === 0 || instruction.addressSize !== 8) return undefined;
+  if (decode(page, offset, 4096, mode, instruction) === 0 || instruction.addressSize * 8 !== mode) return undefined;
   return { instruction, handler: selector.select(instruction), offset };
 }
 
@@ -123,7 +127,8 @@ function endsFlow({ instruction, handler }: RegionInstruction): boolean {
 function cutBlocks(
   decoded: ReadonlyMap<number, RegionInstruction>,
   leaders: ReadonlySet<number>,
-  entries: ReadonlySet<number>,
+  wanted: readonly number[],
+  arrivals: ReadonlySet<number>,
 ): Graph {
   const blocks = new Map<number, Block>();
   for (const start of leaders) {
@@ -149,7 +154,8 @@ function cutBlocks(
     }
     blocks.set(start, { offset: start, instructions, end });
   }
-  return { blocks, entries: new Set([...entries].filter((offset) => blocks.has(offset))) };
+  const entries = new Set([...wanted, ...arrivals].filter((offset) => blocks.has(offset)));
+  return { blocks, entries, arrivals };
 }
 
 /** Guest instructions in a graph. */

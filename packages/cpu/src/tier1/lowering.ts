@@ -2,22 +2,33 @@ import type { CodeEmitter } from "@paravirt/wasm-emit";
 import { BASE_RIP, type Instruction, NO_REGISTER, OPERAND, REGISTER_CLASS } from "@paravirt/x86";
 import type { Helper, HelperFunctions } from "../helpers.ts";
 import { ACCESS, STATE } from "../layout.ts";
-import { Flags, type Lowering, type Place, type Size, StateAccess, signExtend, zeroExtend } from "../lowering.ts";
+import {
+  type FloatBound,
+  type Lowering,
+  type Place,
+  type Size,
+  StateAccess,
+  signExtend,
+  zeroExtend,
+} from "../lowering.ts";
+import type { X87Stack } from "../semantics/x87-stack.ts";
 import { BytesPlace } from "../tier0/lowering.ts";
 import { registerAddress } from "../tier0/select.ts";
 import { emitTlbProbe } from "../tlb-probe.ts";
 import type { RegionInstruction } from "./control-flow.ts";
-import { type VectorLocals, VectorPlace } from "./vector-place.ts";
+import { type FlagForm, formAfter, keepsFlags, WORDS } from "./flag-forms.ts";
+import { FLAG_WORDS, RegionFlags } from "./flags.ts";
+import { type FloatBounds, type VectorLocals, VectorPlace } from "./vector-place.ts";
 
 /** Locals and labels of a region's function. */
 export interface RegionFrame {
-  /** Locals of the sixteen general registers, -1 for those that the region doesn't use. */
+  /** Locals of the sixteen general registers, -1 for those that stay in the engine's state. */
   readonly registers: readonly number[];
   /** Registers that some instruction writes: those are stored at the exit. */
   readonly written: Set<number>;
-  /** Locals of the five flag words, by their address in the engine's state. */
-  readonly flags: ReadonlyMap<number, number>;
   readonly vectors: VectorLocals;
+  readonly floats: FloatBounds;
+  readonly x87: X87Stack | undefined;
   readonly ripBase: number;
   readonly tlb: number;
   readonly budget: number;
@@ -27,18 +38,35 @@ export interface RegionFrame {
   readonly entry: number;
   /** Label that stores registers and flags, and returns `result`. */
   readonly exit: number;
+  /** The same for flags in a form that is not full. */
+  readonly exits: ReadonlyMap<FlagForm, number>;
   /** Label of the dispatcher. */
   readonly top: number;
 }
 
-/** Flag words live in locals; the rest of the engine's state in memory. */
+/** Flag words and x87 words live in locals; the rest of the engine's state in memory. */
 class RegionState extends StateAccess {
   private readonly code: CodeEmitter;
+  private readonly words: ReadonlyMap<number, number> | undefined;
   private readonly flags: ReadonlyMap<number, number>;
-  constructor(e: CodeEmitter, flags: ReadonlyMap<number, number>) {
+  constructor(e: CodeEmitter, { x87 }: RegionFrame, flags: ReadonlyMap<number, number>) {
     super(e);
     this.code = e;
     this.flags = flags;
+    this.words = x87?.words;
+  }
+  override get32(address: number): void {
+    const local = this.words?.get(address);
+    if (local === undefined) super.get32(address);
+    else this.code.get(local);
+  }
+  override set32(address: number, push: () => void): void {
+    const local = this.words?.get(address);
+    if (local === undefined) super.set32(address, push);
+    else {
+      push();
+      this.code.set(local);
+    }
   }
   override get64(address: number): void {
     const local = this.flags.get(address);
@@ -55,89 +83,9 @@ class RegionState extends StateAccess {
   }
 }
 
-/** How the flag words were made last, as far as the block knows: then conditions are single comparisons. */
-export type FlagSource = "unknown" | "subtract" | "logic" | "add";
-
-/** Flags whose origin is known while emitting a straight run of code. */
-class RegionFlags extends Flags {
-  private readonly code: CodeEmitter;
-  private readonly words: ReadonlyMap<number, number>;
-  source: FlagSource = "unknown";
-  constructor(e: CodeEmitter, state: StateAccess, words: ReadonlyMap<number, number>) {
-    super(e, state);
-    this.code = e;
-    this.words = words;
-  }
-  private word(address: number): void {
-    this.code.get(this.words.get(address)!);
-  }
-  override add(a: number, b: number, result: number): void {
-    super.add(a, b, result);
-    this.source = "add";
-  }
-  override subtract(a: number, b: number, result: number, borrows: boolean = false): void {
-    super.subtract(a, b, result, borrows);
-    // With a borrow the operands alone don't tell the flags.
-    this.source = borrows ? "unknown" : "subtract";
-  }
-  override logic(result: number): void {
-    const e = this.code;
-    for (const address of [STATE.flagX, STATE.flagY, STATE.flagS, STATE.flagDelta])
-      e.i64(0).set(this.words.get(address)!);
-    e.get(result).set(this.words.get(STATE.flagResult)!);
-    this.source = "logic";
-  }
-  override explicit(carry: () => void, overflow: () => void, adjust: () => void, result: number): void {
-    super.explicit(carry, overflow, adjust, result);
-    this.source = "unknown";
-  }
-  override load(image: number): void {
-    super.load(image);
-    this.source = "unknown";
-  }
-  override condition(code: number): void {
-    const e = this.code;
-    // After left - right: S is left, Y is right. After a logic operation the result is compared with zero.
-    const compare = (op: Parameters<CodeEmitter["op"]>[0]) => {
-      if (this.source === "logic") {
-        this.word(STATE.flagResult);
-        e.i64(0).op(op);
-      } else {
-        this.word(STATE.flagS);
-        this.word(STATE.flagY);
-        e.op(op);
-      }
-    };
-    if (this.source === "subtract" || this.source === "logic") {
-      const negated = (code & 1) !== 0;
-      switch (code >> 1) {
-        case 1:
-          compare(negated ? "i64_ge_u" : "i64_lt_u");
-          return;
-        case 2:
-          compare(negated ? "i64_ne" : "i64_eq");
-          return;
-        case 3:
-          compare(negated ? "i64_gt_u" : "i64_le_u");
-          return;
-        case 4:
-          this.word(STATE.flagResult);
-          e.i64(0).op(negated ? "i64_ge_s" : "i64_lt_s");
-          return;
-        case 6:
-          compare(negated ? "i64_ge_s" : "i64_lt_s");
-          return;
-        case 7:
-          compare(negated ? "i64_gt_s" : "i64_le_s");
-          return;
-      }
-    }
-    super.condition(code);
-  }
-}
-
 /** A general register in a local. */
 class RegisterPlace implements Place {
+  readonly facts = 0;
   private readonly e: CodeEmitter;
   private readonly local: number;
   /** AH, CH, DH, BH. */
@@ -201,6 +149,7 @@ class RegisterPlace implements Place {
 
 /** A constant operand. */
 class ConstantPlace implements Place {
+  readonly facts = 0;
   private readonly e: CodeEmitter;
   private readonly lowWord: number;
   private readonly highWord: number;
@@ -242,9 +191,14 @@ class ConstantPlace implements Place {
   }
 }
 
-/** An instruction's semantics ask for a register that the region did not foresee: the region is not translated. */
+/** An instruction does something that the region did not foresee: the region is not translated. */
 export class UntranslatableError extends Error {
   override readonly name = "UntranslatableError";
+}
+
+/** Whether the memory operand's segment has a base: in 64-bit mode only FS and GS do. */
+function hasBase({ mode, segment }: Instruction): boolean {
+  return segment >= 4 || mode === 32;
 }
 
 /**
@@ -275,8 +229,9 @@ export class RegionLowering implements Lowering {
     this.frame = frame;
     this.helpers = helpers;
     this.indirect = indirect;
-    this.state = new RegionState(e, frame.flags);
-    this.flags = new RegionFlags(e, this.state, frame.flags);
+    const words = new Map(FLAG_WORDS.map((address) => [address, e.local("i64")]));
+    this.state = new RegionState(e, frame, words);
+    this.flags = new RegionFlags(e, this.state, words);
   }
 
   /** Starts the next instruction. */
@@ -285,11 +240,33 @@ export class RegionLowering implements Lowering {
     this.recordAddress = record;
     this.remaining = remaining;
     this.ended = false;
+    // Whoever sets flags under a condition, or not all of them, needs the others.
+    if (formAfter(item) === WORDS && keepsFlags(item)) this.flags.toWords();
   }
 
   /** Ends it: its temporaries are free again. */
   finish(): void {
     this.e.release("i32", ...this.owned.splice(0));
+    const form = formAfter(this.item!);
+    if (form === WORDS) this.flags.forget();
+    else if (form !== undefined && form !== this.flags.form)
+      throw new UntranslatableError(`${this.item!.handler.definition.name} sets flags in another way than foreseen`);
+  }
+
+  /** Leaves the region; `result` is set. */
+  leave(): void {
+    const { frame, flags, e } = this;
+    e.br(flags.inState ? frame.exit : frame.exits.get(flags.form)!);
+  }
+
+  /** Leaves at the record of the next instruction, `remaining` of the block's being undone, when the budget is spent. */
+  checkBudget(record: number, remaining: number): void {
+    const { e, frame } = this;
+    e.get(frame.budget).i32(0).op("i32_le_s").if();
+    if (remaining > 0) e.get(frame.budget).i32(remaining).op("i32_add").set(frame.budget);
+    e.i32(record + 1).set(frame.result);
+    this.leave();
+    e.end();
   }
 
   private get instruction(): Instruction {
@@ -308,10 +285,11 @@ export class RegionLowering implements Lowering {
           const number = instruction.registers[i] ?? 0;
           if (registerClass <= REGISTER_CLASS.GPR64)
             result.push(this.registerPlace(number, registerClass === REGISTER_CLASS.GPR8_HIGH));
-          else if (registerClass === REGISTER_CLASS.XMM) result.push(new VectorPlace(e, this.frame.vectors, number));
+          else if (registerClass === REGISTER_CLASS.XMM && this.frame.vectors.locals[number]! >= 0)
+            result.push(new VectorPlace(e, this.frame.vectors, number));
           else {
             const address = registerAddress(registerClass, number);
-            result.push(new BytesPlace(e, () => e.i32(address), true));
+            result.push(new BytesPlace(e, () => e.i32(address), true, number));
           }
           break;
         }
@@ -349,9 +327,15 @@ export class RegionLowering implements Lowering {
     return this.registerPlace(number, false);
   }
 
+  private pushRegister(number: number): void {
+    const local = this.frame.registers[number]!;
+    if (local < 0) this.state.get64(STATE.gpr + number * 8);
+    else this.e.get(local);
+  }
+
   private registerPlace(number: number, high: boolean): Place {
     const local = this.frame.registers[number]!;
-    if (local < 0) throw new UntranslatableError(`${this.item!.handler.definition.name} uses register ${number}`);
+    if (local < 0) return new BytesPlace(this.e, () => this.e.i32(STATE.gpr + number * 8 + (high ? 1 : 0)), true);
     return new RegisterPlace(this.e, local, high, () => this.frame.written.add(number));
   }
 
@@ -375,8 +359,16 @@ export class RegionLowering implements Lowering {
     else this.e.i64Halves(this.instruction.immediate, this.instruction.immediateHigh);
   }
 
+  get x87(): X87Stack | undefined {
+    return this.frame.x87;
+  }
+
+  get floatBound(): FloatBound {
+    return this.frame.floats;
+  }
+
   get known(): number | undefined {
-    return this.instruction.immediate;
+    return this.instruction.kinds[1] === OPERAND.ONE ? 1 : this.instruction.immediate;
   }
 
   immediate2(): void {
@@ -384,12 +376,13 @@ export class RegionLowering implements Lowering {
   }
 
   addressMask(): void {
-    this.e.i64(-1);
+    if (this.instruction.mode === 64) this.e.i64(-1);
+    else this.e.i64Halves(-1, 0);
   }
 
   segmentBase(): void {
     const { segment } = this.instruction;
-    if (segment >= 4) this.state.get64(STATE.segmentBase + segment * 8);
+    if (hasBase(this.instruction)) this.state.get64(STATE.segmentBase + segment * 8);
     else this.e.i64(0);
   }
 
@@ -404,11 +397,11 @@ export class RegionLowering implements Lowering {
       e.get(frame.ripBase);
       add();
     } else if (instruction.base !== NO_REGISTER) {
-      e.get(frame.registers[instruction.base]!);
+      this.pushRegister(instruction.base);
       add();
     }
     if (instruction.index !== NO_REGISTER) {
-      e.get(frame.registers[instruction.index]!);
+      this.pushRegister(instruction.index);
       if (instruction.scale > 0) e.i64(instruction.scale).op("i64_shl");
       add();
     }
@@ -419,15 +412,16 @@ export class RegionLowering implements Lowering {
       e.i64Halves(instruction.displacement, instruction.displacementHigh);
       add();
     }
-    if (withSegment && instruction.segment >= 4) {
+    if (withSegment && hasBase(instruction)) {
       this.state.get64(STATE.segmentBase + instruction.segment * 8);
       add();
     }
+    this.wrap();
   }
 
-  translate(address: number, size: number, access: number): number {
+  translate(address: number, size: number, access: number, aligned: boolean = false): number {
     const { e, frame } = this;
-    const host = emitTlbProbe(e, { tlb: frame.tlb, address, size, access }, () => {
+    const host = emitTlbProbe(e, { tlb: frame.tlb, address, size, access, aligned }, () => {
       e.if();
       this.leaveToRecord();
       e.end();
@@ -440,7 +434,9 @@ export class RegionLowering implements Lowering {
   private leaveToRecord(): void {
     const { e, frame } = this;
     e.get(frame.budget).i32(this.remaining).op("i32_add").set(frame.budget);
-    e.i32(this.recordAddress).set(frame.result).br(frame.exit);
+    e.i32(this.recordAddress).set(frame.result);
+    frame.x87?.spill();
+    this.leave();
   }
 
   faultIf(): void {
@@ -481,7 +477,9 @@ export class RegionLowering implements Lowering {
   /** Left by {@link RegionLowering.branch} for the region to place. */
   branchCondition: (() => void) | undefined;
 
-  wrap(): void {}
+  wrap(): void {
+    if (this.instruction.mode === 32) zeroExtend(this.e, 4);
+  }
 
   uncount(): void {}
 

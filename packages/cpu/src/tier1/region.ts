@@ -1,15 +1,36 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
 import { OPERAND, REGISTER_CLASS } from "@paravirt/x86";
+import type { FloatKind } from "../definition.ts";
 import type { HelperFunctions } from "../helpers.ts";
 import { ENGINE, RECORD, STATE } from "../layout.ts";
-import type { Block, Graph } from "./control-flow.ts";
-import { type RegionFrame, RegionLowering } from "./lowering.ts";
-import { VectorLocals } from "./vector-place.ts";
+import { X87Stack } from "../semantics/x87-stack.ts";
+import type { Block, Graph, RegionInstruction } from "./control-flow.ts";
+import { type FlagForm, FULL, formAfter, formsAtEntry, replacesFlags, WORDS } from "./flag-forms.ts";
+import { type RegionFrame, RegionLowering, UntranslatableError } from "./lowering.ts";
 import { analyse, ROOT, type Structure } from "./structure.ts";
+import { FloatBounds, VectorLocals } from "./vector-place.ts";
 
+/** General registers of a region that live in locals. */
+const LOCAL_REGISTERS = 9;
 /** Entries are numbered in eight bits. */
 const MAX_ENTRIES = 256;
-const FLAG_WORDS = [STATE.flagX, STATE.flagY, STATE.flagS, STATE.flagDelta, STATE.flagResult] as const;
+/** Definitions whose register forms never leave in their middle. */
+const QUIET = new Set([
+  "mov",
+  "lea",
+  "add",
+  "sub",
+  "cmp",
+  "neg",
+  "and",
+  "or",
+  "xor",
+  "test",
+  "movzx",
+  "movsx",
+  "movsxd",
+  "nop",
+]);
 
 /** Where an edge may branch to: the label, and which block it leads to. */
 interface Context {
@@ -25,6 +46,8 @@ export interface RegionPlace {
   readonly tag: number;
   /** The record of an offset. */
   readonly recordOf: (offset: number) => number;
+  /** Whether floating-point arithmetic is unusual now: see `FloatBound`. */
+  readonly floatCalls: boolean;
 }
 
 /**
@@ -45,14 +68,14 @@ export function emitRegion(
   const structure = analyse(graph);
   if (structure.entries.length > MAX_ENTRIES) return undefined;
   e.begin(["i32"]);
-  const used = usedRegisters(graph);
-  const registers = Array.from({ length: 16 }, (_, number) => (used.has(number) ? e.local("i64") : -1));
-  const flags = new Map(FLAG_WORDS.map((address) => [address as number, e.local("i64")]));
-  const frame: Omit<RegionFrame, "exit" | "top"> = {
+  const local = new Set(registersInLocals(graph, structure));
+  const registers = Array.from({ length: 16 }, (_, number) => (local.has(number) ? e.local("i64") : -1));
+  const frame: Omit<RegionFrame, "exit" | "exits" | "top"> = {
     registers,
     written: new Set<number>(),
-    flags,
-    vectors: new VectorLocals(e, usedVectors(graph)),
+    vectors: new VectorLocals(e, vectorsInLocals(graph, structure)),
+    floats: new FloatBounds(e, usedFloats(graph), place.floatCalls),
+    x87: x87Stack(e, graph),
     ripBase: e.local("i64"),
     tlb: e.local("i32"),
     budget: e.local("i32"),
@@ -65,7 +88,6 @@ export function emitRegion(
         .mem("i64_load", STATE.gpr + number * 8)
         .set(local);
   });
-  for (const [address, local] of flags) e.i32(0).mem("i64_load", address).set(local);
   frame.vectors.locals.forEach((local, number) => {
     if (local >= 0)
       e.i32(0)
@@ -76,10 +98,21 @@ export function emitRegion(
   e.i32(0).mem("i32_load", ENGINE.tlb).set(frame.tlb);
   e.i32(0).mem("i32_load", ENGINE.budget).set(frame.budget);
 
+  frame.floats.emit();
+  frame.x87?.load();
+
   const exit = e.block();
+  const forms = formsUsed(graph);
+  const exits = new Map(forms.map((form) => [form, e.block()]));
   const top = e.loop();
-  new RegionWriter(e, graph, structure, { ...frame, exit, top }, place, helpers).root();
+  const writer = new RegionWriter(e, graph, structure, { ...frame, exit, exits, top }, place, helpers);
+  writer.root();
   e.end();
+  // Each exit computes the flag words that its form leaves out.
+  for (const form of forms.reverse()) {
+    e.end();
+    writer.fillAndExit(form);
+  }
   e.end();
 
   registers.forEach((local, number) => {
@@ -88,7 +121,7 @@ export function emitRegion(
         .get(local)
         .mem("i64_store", STATE.gpr + number * 8);
   });
-  for (const [address, local] of flags) e.i32(0).get(local).mem("i64_store", address);
+  frame.x87?.store();
   for (const number of frame.vectors.written)
     e.i32(0)
       .get(frame.vectors.locals[number]!)
@@ -98,32 +131,74 @@ export function emitRegion(
   return structure.entries;
 }
 
-/** Registers that the region's semantics may touch, implicit ones included. */
-function usedRegisters(graph: Graph): Set<number> {
-  const used = new Set<number>();
+/**
+ * The registers worth a local: those used most, by the depth of the loops that use them. The others are read and written in
+ * the engine's state, since more locals than the host has registers end on its stack, whichever they are.
+ */
+function registersInLocals(graph: Graph, structure: Structure): number[] {
+  const weights = new Array<number>(16).fill(0);
   for (const block of graph.blocks.values()) {
-    for (const { instruction, handler } of block.instructions) {
-      for (let i = 0; i < instruction.operandCount; i++) {
-        if (instruction.kinds[i] !== OPERAND.REGISTER) continue;
-        const registerClass = instruction.classes[i] ?? 0;
-        if (registerClass <= REGISTER_CLASS.GPR64) used.add(instruction.registers[i] ?? 0);
-      }
-      if (instruction.base >= 0 && instruction.base < 16) used.add(instruction.base);
-      if (instruction.index >= 0) used.add(instruction.index);
-      for (const number of implicitRegisters(handler.definition.name)) used.add(number);
-    }
+    const weight = 8 ** Math.min(4, structure.depth.get(block.offset) ?? 0);
+    for (const item of block.instructions) for (const number of registersOf(item)) weights[number]! += weight;
   }
+  return weights
+    .map((weight, number) => ({ weight, number }))
+    .filter(({ weight }) => weight > 0)
+    .sort((a, b) => b.weight - a.weight)
+    .slice(0, LOCAL_REGISTERS)
+    .map(({ number }) => number);
+}
+
+/** General registers that an instruction uses, implicit ones included. */
+function registersOf({ instruction, handler }: RegionInstruction): number[] {
+  const used = [...implicitRegisters(handler.definition.name)];
+  for (let i = 0; i < instruction.operandCount; i++) {
+    if (instruction.kinds[i] !== OPERAND.REGISTER) continue;
+    if ((instruction.classes[i] ?? 0) <= REGISTER_CLASS.GPR64) used.push(instruction.registers[i] ?? 0);
+  }
+  if (instruction.base >= 0 && instruction.base < 16) used.push(instruction.base);
+  if (instruction.index >= 0) used.push(instruction.index);
   return used;
 }
 
-/** XMM registers that the region's instructions name. */
-function usedVectors(graph: Graph): Set<number> {
-  const used = new Set<number>();
+/** The forms of flags, but for full ones, in which the region may be left. */
+function formsUsed(graph: Graph): FlagForm[] {
+  const used = new Set<FlagForm>();
   for (const block of graph.blocks.values())
+    for (const item of block.instructions) {
+      const form = formAfter(item);
+      if (form !== undefined && form !== FULL) used.add(form);
+    }
+  return [...used];
+}
+
+/** Uses that make an XMM register worth a local, which each entry loads and each exit stores; one in a loop is enough. */
+const VECTOR_USES = 6;
+
+/** The XMM registers worth a local. */
+function vectorsInLocals(graph: Graph, structure: Structure): Set<number> {
+  const weights = new Array<number>(16).fill(0);
+  for (const block of graph.blocks.values()) {
+    const weight = 8 ** Math.min(4, structure.depth.get(block.offset) ?? 0);
     for (const { instruction } of block.instructions)
       for (let i = 0; i < instruction.operandCount; i++)
         if (instruction.kinds[i] === OPERAND.REGISTER && instruction.classes[i] === REGISTER_CLASS.XMM)
-          used.add(instruction.registers[i] ?? 0);
+          weights[instruction.registers[i] ?? 0]! += weight;
+  }
+  return new Set([...weights.keys()].filter((number) => weights[number]! >= VECTOR_USES));
+}
+
+/** The x87 registers, if the region has x87 instructions. */
+function x87Stack(e: CodeEmitter, graph: Graph): X87Stack | undefined {
+  const isX87 = (block: Block) => block.instructions.some(({ handler }) => handler.definition.x87);
+  return [...graph.blocks.values()].some(isX87) ? new X87Stack(e) : undefined;
+}
+
+/** Kinds of floating-point arithmetic in the region. */
+function usedFloats(graph: Graph): Set<FloatKind> {
+  const used = new Set<FloatKind>();
+  for (const block of graph.blocks.values())
+    for (const { handler } of block.instructions) if (handler.definition.floats) used.add(handler.definition.floats);
   return used;
 }
 
@@ -168,6 +243,7 @@ class RegionWriter {
   private readonly place: RegionPlace;
   private readonly lowering: RegionLowering;
   private readonly entryNumber: ReadonlyMap<number, number>;
+  private readonly forms: ReadonlyMap<number, FlagForm>;
 
   constructor(
     e: CodeEmitter,
@@ -183,6 +259,7 @@ class RegionWriter {
     this.frame = frame;
     this.place = place;
     this.lowering = new RegionLowering(e, frame, helpers, () => this.indirect());
+    this.forms = formsAtEntry(graph, structure);
     this.entryNumber = new Map(structure.entries.map((offset, index) => [offset, index]));
   }
 
@@ -200,10 +277,11 @@ class RegionWriter {
       return;
     }
     const label = e.loop();
-    // Back edges come here: the place to look at the budget.
-    e.get(this.frame.budget).i32(0).op("i32_le_s").if();
-    this.leaveTo(offset);
-    e.end();
+    // Back edges come here: the place to look at the budget, or soon after.
+    if (this.lateCheck(offset) < 0) {
+      this.lowering.flags.begin(this.forms.get(offset)!);
+      this.lowering.checkBudget(this.place.recordOf(offset), 0);
+    }
     this.within(offset, merges, { loops: new Map([...context.loops, [offset, label]]), blocks: context.blocks });
     e.end();
   }
@@ -223,10 +301,42 @@ class RegionWriter {
     this.tree(merge, context);
   }
 
+  /**
+   * Instructions of a loop header after which the budget is checked: behind the first that replaces the flags, if nothing
+   * before it can leave. Then the loop need not carry the old ones. -1 when the check comes first.
+   */
+  private lateCheck(offset: number): number {
+    const { instructions } = this.graph.blocks.get(offset)!;
+    for (let index = 0; index < instructions.length - 1; index++) {
+      const item = instructions[index]!;
+      if (item.instruction.kinds.includes(OPERAND.MEMORY) || !QUIET.has(item.handler.definition.name)) return -1;
+      if (replacesFlags(item)) return index;
+    }
+    return -1;
+  }
+
   private dispatch(context: Context): void {
+    const { e, frame, lowering } = this;
     const labels = this.structure.entries.map((offset) => context.blocks.get(offset)!);
-    if (labels.length > 1) this.e.get(this.frame.entry).brTable(labels.slice(0, -1), labels[labels.length - 1]!);
-    else this.e.br(labels[0]!);
+    // An entry that expects flags of one form is left to the interpreter while they have another.
+    const checked = this.structure.entries.filter((offset) => this.forms.get(offset) !== FULL);
+    const stubs = new Map(checked.map((offset) => [offset, e.block()]));
+    const targets = this.structure.entries.map((offset, index) => stubs.get(offset) ?? labels[index]!);
+    if (targets.length > 1) e.get(frame.entry).brTable(targets.slice(0, -1), targets[targets.length - 1]!);
+    else e.br(targets[0]!);
+    for (const offset of checked.reverse()) {
+      e.end();
+      lowering.flags.begin(FULL);
+      lowering.flags.check(this.forms.get(offset)!);
+      e.brIf(context.blocks.get(offset)!);
+      e.i32(this.place.recordOf(offset)).set(frame.result).br(frame.exit);
+    }
+  }
+
+  /** Emits the way out for flags of `form`. */
+  fillAndExit(form: FlagForm): void {
+    this.lowering.flags.emitFill(form);
+    this.e.br(this.frame.exit);
   }
 
   private block(block: Block, context: Context): void {
@@ -234,13 +344,20 @@ class RegionWriter {
     const { instructions, end } = block;
     const count = instructions.length;
     if (count > 0) e.get(frame.budget).i32(count).op("i32_sub").set(frame.budget);
-    lowering.flags.source = "unknown";
+    lowering.flags.begin(this.forms.get(block.offset)!);
+    const check = this.structure.loopHeaders.has(block.offset) ? this.lateCheck(block.offset) : -1;
+    frame.vectors.forget();
     lowering.directCall = end.kind === "call";
     instructions.forEach((item, index) => {
       lowering.start(item, this.place.recordOf(item.offset), count - index);
+      // The last one may go elsewhere.
+      if (index === count - 1 && !item.handler.definition.x87) frame.x87?.sync();
       item.handler.definition.emit(lowering, lowering.places(), item.handler.shape);
       lowering.finish();
+      if (index === check)
+        lowering.checkBudget(this.place.recordOf(instructions[index + 1]!.offset), count - index - 1);
     });
+    frame.x87?.sync();
     switch (end.kind) {
       case "indirect":
         return;
@@ -254,10 +371,10 @@ class RegionWriter {
       case "branch": {
         const condition = lowering.branchCondition!;
         condition();
-        const source = lowering.flags.source;
+        const known = lowering.flags.save();
         e.if();
         this.edge(block.offset, end.taken, context);
-        lowering.flags.source = source;
+        lowering.flags.restore(known);
         e.else();
         this.edge(block.offset, end.next, context);
         e.end();
@@ -268,8 +385,16 @@ class RegionWriter {
   /** Goes from one block to another, or out of the region. */
   private edge(from: number, to: number, context: Context): void {
     const { e, frame, graph, structure } = this;
-    if (!graph.blocks.has(to)) this.leaveTo(to);
-    else if (structure.dispatched.has(from * 4096 + to)) {
+    const { flags } = this.lowering;
+    if (!graph.blocks.has(to)) {
+      this.leaveTo(to);
+      return;
+    }
+    const form = this.forms.get(to)!;
+    if (form === FULL) flags.fill();
+    else if (form === WORDS) flags.toWords();
+    else if (flags.form !== form) throw new UntranslatableError(`${form.kind} flags expected, not ${flags.form.kind}`);
+    if (structure.dispatched.has(from * 4096 + to)) {
       e.get(frame.budget).i32(0).op("i32_le_s").if();
       this.leaveTo(to);
       e.end();
@@ -290,13 +415,17 @@ class RegionWriter {
     e.tee(record).if();
     e.get(record).mem("i32_load", RECORD.hot).tee(hot).i32(8).op("i32_shr_u").i32(place.tag).op("i32_eq");
     e.get(frame.budget).i32(0).op("i32_gt_s").op("i32_and").if();
-    e.get(hot).i32(255).op("i32_and").set(frame.entry).br(frame.top);
+    e.get(hot).i32(255).op("i32_and").set(frame.entry);
+    this.lowering.flags.emitFill(this.lowering.flags.inState ? FULL : this.lowering.flags.form);
+    e.br(frame.top);
     e.end();
-    e.get(record).i32(1).op("i32_or").set(frame.result).br(frame.exit);
+    e.get(record).i32(1).op("i32_or").set(frame.result);
+    this.lowering.leave();
     e.end();
     e.end();
     e.i32(0).get(rip).mem("i64_store", ENGINE.nextRip);
-    e.i32(0).set(frame.result).br(frame.exit);
+    e.i32(0).set(frame.result);
+    this.lowering.leave();
     e.release("i64", rip);
     e.release("i32", record, hot);
   }
@@ -305,13 +434,17 @@ class RegionWriter {
   private leaveTo(offset: number): void {
     const { e, frame } = this;
     e.i32(0).get(frame.ripBase).i64(offset).op("i64_add").mem("i64_store", ENGINE.nextRip);
-    e.i32(0).set(frame.result).br(frame.exit);
+    e.i32(0).set(frame.result);
+    this.lowering.leave();
   }
 
   /** Leaves for code in this page that runs in sequence. */
   private continueAt(offset: number): void {
     const { e, frame } = this;
     if (offset >= 4096) this.leaveTo(offset);
-    else e.i32(this.place.recordOf(offset) + 1).set(frame.result).br(frame.exit);
+    else {
+      e.i32(this.place.recordOf(offset) + 1).set(frame.result);
+      this.lowering.leave();
+    }
   }
 }

@@ -17,6 +17,8 @@ export interface Structure {
   readonly children: ReadonlyMap<number, readonly number[]>;
   /** Backward edges that no loop can express, as `from * 4096 + to`: they go through the dispatcher. */
   readonly dispatched: ReadonlySet<number>;
+  /** In how many loops each block is. */
+  readonly depth: ReadonlyMap<number, number>;
 }
 
 interface Analysis {
@@ -36,7 +38,7 @@ export function analyse(graph: Graph): Structure {
     const analysis = orderBlocks(graph, entries);
     const back = backwardEdges(graph, analysis);
     const before = entries.size;
-    if (first) for (const header of innermostLoops(analysis, back.loops)) entries.add(header);
+    if (first) for (const header of innermostLoops(loopBodies(analysis, back.loops))) entries.add(header);
     for (const edge of back.dispatched) entries.add(edge % 4096);
     if (entries.size === before) return describe(analysis, back, [...entries]);
   }
@@ -122,27 +124,35 @@ function backwardEdges(graph: Graph, { order, number, dominator }: Analysis): Ba
   return { loops, dispatched };
 }
 
-/** Headers of loops that contain no other loop. */
-function innermostLoops({ predecessors }: Analysis, loops: ReadonlyMap<number, readonly number[]>): number[] {
-  return [...loops.keys()].filter((header) => {
-    const body = new Set<number>([header]);
-    const work = [...loops.get(header)!];
-    while (work.length > 0) {
-      const block = work.pop()!;
-      if (body.has(block)) continue;
-      if (loops.has(block)) return false;
-      body.add(block);
-      work.push(...predecessors.get(block)!);
-    }
-    return true;
-  });
+/** The blocks of each loop, by its header. */
+function loopBodies(
+  { predecessors }: Analysis,
+  loops: ReadonlyMap<number, readonly number[]>,
+): Map<number, Set<number>> {
+  return new Map(
+    [...loops].map(([header, sources]) => {
+      const body = new Set<number>([header]);
+      const work = [...sources];
+      while (work.length > 0) {
+        const block = work.pop()!;
+        if (body.has(block)) continue;
+        body.add(block);
+        work.push(...predecessors.get(block)!);
+      }
+      return [header, body];
+    }),
+  );
 }
 
-function describe(
-  { order, number, predecessors, dominator }: Analysis,
-  { loops, dispatched }: BackwardEdges,
-  entries: readonly number[],
-): Structure {
+/** Headers of loops that contain no other loop. */
+function innermostLoops(bodies: ReadonlyMap<number, ReadonlySet<number>>): number[] {
+  return [...bodies]
+    .filter(([header, body]) => ![...body].some((block) => block !== header && bodies.has(block)))
+    .map(([header]) => header);
+}
+
+function describe(analysis: Analysis, { loops, dispatched }: BackwardEdges, entries: readonly number[]): Structure {
+  const { order, number, predecessors, dominator } = analysis;
   const merges = new Set<number>(entries);
   const children = new Map<number, number[]>(order.map((offset) => [offset, []]));
   for (const offset of order) {
@@ -152,5 +162,8 @@ function describe(
     children.get(dominator.get(offset)!)!.push(offset);
   }
   for (const list of children.values()) list.sort((a, b) => number.get(b)! - number.get(a)!);
-  return { entries, number, loopHeaders: new Set(loops.keys()), merges, children, dispatched };
+  const depth = new Map<number, number>();
+  for (const body of loopBodies(analysis, loops).values())
+    for (const block of body) depth.set(block, (depth.get(block) ?? 0) + 1);
+  return { entries, number, loopHeaders: new Set(loops.keys()), merges, children, dispatched, depth };
 }

@@ -1,9 +1,10 @@
 /// <reference path="../webassembly.d.ts" />
 import type { MachineMemory } from "@paravirt/core";
 import { CodeEmitter, ModuleBuilder } from "@paravirt/wasm-emit";
-import type { CodeCache } from "../code-cache.ts";
+import { type CodeCache, pageKey } from "../code-cache.ts";
 import { HelperFunctions } from "../helpers.ts";
-import { RECORD } from "../layout.ts";
+import { RECORD, STATE } from "../layout.ts";
+import { isFloatSilent } from "../semantics/simd-float-inline.ts";
 import type { HandlerTable } from "../tier0/handlers.ts";
 import type { Selector } from "../tier0/select.ts";
 import { collectRegion, type Graph, graphSize } from "./control-flow.ts";
@@ -14,6 +15,11 @@ import { emitRegion, type RegionPlace } from "./region.ts";
 const THRESHOLD = 8;
 /** Samples at a place for which it joins a region of its page that is translated anyway. */
 const JOIN_THRESHOLD = 2;
+/**
+ * Samples after which all counts are halved: a place must have its share of the time. Flat code, as a kernel's, is found
+ * everywhere a few times; entering regions of a few instructions each costs more than interpreting them.
+ */
+const DECAY_INTERVAL = 1000;
 /** Most regions alive; beyond, all are dropped and the hot ones come back. V8 spends about 20 KiB on each module. */
 const MAX_REGIONS = 3000;
 /** Guest instructions that a region may hold. */
@@ -55,10 +61,12 @@ export class Translator {
   private readonly selector: Selector;
   private readonly code: CodeCache;
   private readonly emitter = new CodeEmitter(1 << 15);
-  /** By frame. */
+  /** By frame and mode. */
   private readonly pages = new Map<number, HotPage>();
   private readonly freeSlots: number[] = [];
   private live = 0;
+  /** Samples since all counts were halved. */
+  private sinceDecay = 0;
   translated = 0;
   bytes = 0;
 
@@ -76,45 +84,56 @@ export class Translator {
     this.handlers = options.handlers;
     this.selector = options.selector;
     this.code = options.code;
-    this.code.onDrop = (mfn) => this.drop(mfn);
+    this.code.onDrop = (mfn, mode) => this.drop(mfn, mode);
   }
 
-  private pageOf(mfn: number): HotPage {
-    let page = this.pages.get(mfn);
+  private pageOf(mfn: number, mode: 64 | 32): HotPage {
+    const key = pageKey(mfn, mode);
+    let page = this.pages.get(key);
     if (page === undefined) {
       page = { samples: new Map(), refused: new Set(), regions: [] };
-      this.pages.set(mfn, page);
+      this.pages.set(key, page);
     }
     return page;
   }
 
+  private decay(): void {
+    this.sinceDecay = 0;
+    for (const { samples } of this.pages.values())
+      for (const [offset, count] of samples)
+        if (count > 1) samples.set(offset, count >> 1);
+        else samples.delete(offset);
+  }
+
   /** The guest was found at the code `offset` bytes into frame `mfn`. Translates it when that was often so. */
-  sample(mfn: number, offset: number): void {
-    const page = this.pageOf(mfn);
+  sample(mfn: number, offset: number, mode: 64 | 32 = 64): void {
+    if (++this.sinceDecay >= DECAY_INTERVAL) this.decay();
+    const page = this.pageOf(mfn, mode);
     const count = (page.samples.get(offset) ?? 0) + 1;
     page.samples.set(offset, count);
     if (count < THRESHOLD || page.refused.has(offset)) return;
-    if (!this.translate(mfn, offset)) page.refused.add(offset);
+    if (!this.translate(mfn, offset, mode)) page.refused.add(offset);
   }
 
   /**
    * Translates the code `offset` bytes into frame `mfn` now, together with small regions of the page and what is about to
    * get hot there; `false` when it begins with what is never translated.
    */
-  translate(mfn: number, offset: number): boolean {
+  translate(mfn: number, offset: number, mode: 64 | 32 = 64): boolean {
     if (this.live >= MAX_REGIONS) this.dropAll();
     const { memory, code, handlers } = this;
     const generation = code.generation;
-    const record = code.recordAt(mfn, 64, offset);
+    const record = code.recordAt(mfn, mode, offset);
     if (memory.words[(record + RECORD.hot) / 4]! >= handlers.hotCount) return true;
-    const page = this.pageOf(mfn);
+    const page = this.pageOf(mfn, mode);
     const joined = page.regions.filter((region) => region.size <= GROWING_LIMIT);
     const warm = [...page.samples].filter(([, count]) => count >= JOIN_THRESHOLD).map(([at]) => at);
     const wanted = [...new Set([offset, ...joined.flatMap((region) => region.wanted), ...warm])];
-    const view = code.pageView(mfn, 64);
+    const view = code.pageView(mfn, mode);
     const graph = collectRegion(
       {
         page: memory.bytes.subarray(mfn * 4096, mfn * 4096 + 4096),
+        mode,
         selector: this.selector,
         known: view.isKnown,
         limit: REGION_LIMIT,
@@ -123,8 +142,13 @@ export class Translator {
     );
     if (!graph.entries.has(offset)) return false;
     const slot = this.freeSlots.pop() ?? this.newSlot();
-    const recordOf = (at: number) => code.recordAt(mfn, 64, at);
-    const entries = this.compile(graph, { table: view.table, tag: slot, recordOf });
+    const recordOf = (at: number) => code.recordAt(mfn, mode, at);
+    const entries = this.compile(graph, {
+      table: view.table,
+      tag: slot,
+      recordOf,
+      floatCalls: !isFloatSilent(memory.words[STATE.mxcsr / 4]!),
+    });
     // Decoding for the region may have started the code cache anew: then its addresses are stale.
     if (entries === undefined || code.generation !== generation) {
       this.freeSlots.push(slot);
@@ -194,11 +218,12 @@ export class Translator {
   }
 
   /** The code in `mfn` is gone: its records too, so only the slots are given back. */
-  private drop(mfn: number): void {
-    const page = this.pages.get(mfn);
+  private drop(mfn: number, mode: 64 | 32): void {
+    const key = pageKey(mfn, mode);
+    const page = this.pages.get(key);
     if (page === undefined) return;
     for (const region of page.regions) this.giveBack(region);
-    this.pages.delete(mfn);
+    this.pages.delete(key);
   }
 
   private dropAll(): void {

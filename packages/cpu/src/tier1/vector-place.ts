@@ -1,5 +1,7 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
-import type { Lane, Place } from "../lowering.ts";
+import type { FloatKind } from "../definition.ts";
+import type { FloatBound, Lane, Place } from "../lowering.ts";
+import { emitFloatBound } from "../semantics/simd-float-inline.ts";
 
 const EXTRACT = {
   u8: "i8x16_extract_lane_u",
@@ -13,13 +15,44 @@ const ZEROS = new Uint8Array(16);
 
 /** The XMM registers of a region: which of them live in locals, and which of those it writes. */
 export class VectorLocals {
-  /** Local of each register, -1 for those that the region doesn't use. */
+  /** Local of each register, -1 for those that stay in the engine's state. */
   readonly locals: readonly number[];
   /** Registers that some instruction writes: known once all are emitted. */
   readonly written: Set<number> = new Set();
+  /** {@link Place.facts} of each register at the point that is being emitted. */
+  readonly facts: number[] = new Array(16).fill(0);
 
   constructor(e: CodeEmitter, used: ReadonlySet<number>) {
     this.locals = Array.from({ length: 16 }, (_, number) => (used.has(number) ? e.local("v128") : -1));
+  }
+
+  /** Control may come here from elsewhere: nothing is known of the registers' values. */
+  forget(): void {
+    this.facts.fill(0);
+  }
+}
+
+/** Locals with the bounds of floating-point results: MXCSR does not change within a region. */
+export class FloatBounds implements FloatBound {
+  readonly calls: boolean;
+  private readonly e: CodeEmitter;
+  private readonly locals = new Map<FloatKind, number>();
+
+  constructor(e: CodeEmitter, used: ReadonlySet<FloatKind>, calls: boolean) {
+    this.e = e;
+    this.calls = calls;
+    for (const kind of used)
+      this.locals.set(kind, e.local(kind.endsWith("vector") ? "v128" : kind.startsWith("f32") ? "i32" : "i64"));
+  }
+
+  /** Emits what the region does at its start. */
+  emit(): void {
+    for (const [kind, local] of this.locals)
+      emitFloatBound(this.e, kind.startsWith("f32") ? "f32" : "f64", kind.endsWith("vector"), local);
+  }
+
+  push(type: "f32" | "f64", vector: boolean): void {
+    this.e.get(this.locals.get(`${type}.${vector ? "vector" : "scalar"}`)!);
   }
 }
 
@@ -35,6 +68,12 @@ export class VectorPlace implements Place {
   }
   private get local(): number {
     return this.registers.locals[this.number]!;
+  }
+  get facts(): number {
+    return this.registers.facts[this.number]!;
+  }
+  set facts(facts: number) {
+    this.registers.facts[this.number] = facts;
   }
   signed(): void {
     throw new Error("a vector register is read by lanes");
@@ -52,6 +91,7 @@ export class VectorPlace implements Place {
     push();
     this.e.set(this.local);
     this.registers.written.add(this.number);
+    this.facts = 0;
   }
   lane(type: Lane, index: number): void {
     this.e.get(this.local).lane(EXTRACT[type], index);

@@ -289,6 +289,9 @@ describe("small ones", () => {
     expect(guest.call(HYPERVISOR.get_debugreg, 6)).toBe(0xffff0ff0n);
     expect(guest.call(HYPERVISOR.get_debugreg, 5)).toBe(0x400n);
     expect(guest.call(HYPERVISOR.get_debugreg, 9)).toBe(-19n);
+    // The processor has what the guest has.
+    expect(guest.call(HYPERVISOR.set_debugreg, 7, 0x1n)).toBe(0n);
+    expect([guest.vcpu.cpu.debugRegister(0), guest.vcpu.cpu.debugRegister(7)]).toEqual([at(1), 0x401n]);
   });
 
   test("event_channel_op in its older form", () => {

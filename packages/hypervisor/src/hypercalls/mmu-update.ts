@@ -1,5 +1,5 @@
 import { HYPERVISOR, XEN_ERRNO } from "@paravirt/xen-abi";
-import { guestLoad } from "../guest-memory.ts";
+import { guestLoad, guestSpan } from "../guest-memory.ts";
 import type { Hypercall } from "../hypercall.ts";
 
 /** MMU_UPDATE_PREEMPTED: set in the count of a call that Xen continued. */
@@ -38,7 +38,12 @@ export const mmuUpdate: Hypercall = {
       const chunk = Math.min(CHUNK, limit - index);
       const at = address + BigInt(index * REQUEST_BYTES);
       let loaded = chunk;
-      if (!guestLoad(vcpu, at, requestBytes, chunk * REQUEST_BYTES)) {
+      const span =
+        index === 0 ? guestSpan(vcpu, call.u32(0), call.words[1] as number, chunk * REQUEST_BYTES, false) / 4 : 0;
+      if (span !== 0) {
+        const { words } = call.machine.memory;
+        for (let word = 0; word < chunk * 4; word++) requests[word] = words[span + word] as number;
+      } else if (!guestLoad(vcpu, at, requestBytes, chunk * REQUEST_BYTES)) {
         // Those before the page that is missing still count.
         for (loaded = 0; loaded < chunk; loaded++) {
           const part = requestBytes.subarray(loaded * REQUEST_BYTES);

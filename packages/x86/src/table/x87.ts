@@ -29,7 +29,7 @@ d9 /0 reg | fld | STi | W=st0
 d9 /1 reg | fxch | +STi | R=st0 W=st0
 d9 /2 mem | fst | =Md | R=st0
 d9 /3 mem | fstp | =Md | R=st0
-d9 /3 reg | fstp | =STi | R=st0
+d9 /3 reg | fstpnce=fstp | =STi | R=st0
 d9 /4 mem | fldenv | Menv |
 d9 /5 mem | fldcw | Mw |
 d9 /6 mem | fnstenv | =Menv |

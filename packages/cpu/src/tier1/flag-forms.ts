@@ -1,0 +1,131 @@
+import { OPCODES, OPERAND } from "@paravirt/x86";
+import type { Size } from "../lowering.ts";
+import { type Block, type Graph, type RegionInstruction, successors } from "./control-flow.ts";
+import type { Structure } from "./structure.ts";
+
+/**
+ * How the status flags are held: `full` in the engine's state; `words`, the same five words in locals; otherwise as what an
+ * operation left, from which they follow.
+ */
+export type FlagKind = "full" | "words" | "subtract" | "add" | "logic" | "inc" | "dec";
+
+/** One of the values of {@link flagForm}: equal forms are the same object. */
+export interface FlagForm {
+  readonly kind: FlagKind;
+  /** Bytes that the operation was on. */
+  readonly size: Size;
+}
+
+const FORMS = new Map<string, FlagForm>();
+
+/** The form of `kind` on `size` bytes. */
+export function flagForm(kind: FlagKind, size: Size): FlagForm {
+  const sized = kind === "full" || kind === "words" || kind === "logic" ? 8 : size;
+  const key = `${kind}${sized}`;
+  let form = FORMS.get(key);
+  if (form === undefined) {
+    form = { kind, size: sized };
+    FORMS.set(key, form);
+  }
+  return form;
+}
+
+export const FULL: FlagForm = flagForm("full", 8);
+export const WORDS: FlagForm = flagForm("words", 8);
+
+/** Operations whose semantics set all flags, outside of any condition, through one method of the flags. */
+const KINDS: Readonly<Record<string, FlagKind>> = {
+  add: "add",
+  xadd: "add",
+  sub: "subtract",
+  cmp: "subtract",
+  neg: "subtract",
+  cmpxchg: "subtract",
+  and: "logic",
+  or: "logic",
+  xor: "logic",
+  test: "logic",
+  inc: "inc",
+  dec: "dec",
+};
+
+/** The form that an instruction leaves the flags in: `undefined` when it leaves them alone. */
+export function formAfter({ instruction, handler }: RegionInstruction): FlagForm | undefined {
+  const kind = KINDS[handler.definition.name];
+  if (kind !== undefined) return flagForm(kind, handler.shape.sizes[0] as Size);
+  const row = OPCODES[instruction.row]!;
+  const touches = row.flagsModified + row.flagsUndefined + row.flagsCleared + row.flagsSet;
+  return /[oszapc]/.test(touches) ? WORDS : undefined;
+}
+
+/** Definitions that set all flags under no condition, beside those of `KINDS`. */
+const UNCONDITIONAL = new Set(["adc", "sbb", "mul", "imul"]);
+const SHIFTS = new Set(["shl", "shr", "sar"]);
+
+/** Whether the semantics may leave some flags as they were. */
+export function keepsFlags({ instruction, handler }: RegionInstruction): boolean {
+  const { name } = handler.definition;
+  if (SHIFTS.has(name)) return !hasConstantCount(instruction);
+  return !UNCONDITIONAL.has(name);
+}
+
+/** Whether a shift or rotation is by a constant that is not zero. */
+export function hasConstantCount({ kinds, immediate, sizes }: RegionInstruction["instruction"]): boolean {
+  if (kinds[1] === OPERAND.ONE) return true;
+  return kinds[1] === OPERAND.IMMEDIATE && (immediate & (sizes[0] === 8 ? 63 : 31)) !== 0;
+}
+
+/** Whether an instruction sets all flags and needs none. */
+export function replacesFlags({ handler }: RegionInstruction): boolean {
+  const kind = KINDS[handler.definition.name];
+  return kind === "add" || kind === "subtract" || kind === "logic";
+}
+
+/**
+ * The form in which each block finds the flags: where several edges lead to it, one form only if all agree. A loop's header
+ * that the dispatcher leads to can have a form, too, since the dispatcher checks the words against it.
+ */
+export function formsAtEntry(graph: Graph, structure: Structure): ReadonlyMap<number, FlagForm> {
+  const fixed = new Set([...structure.entries].filter((offset) => !isFlexible(offset, graph, structure)));
+  for (const edge of structure.dispatched) fixed.add(edge % 4096);
+  const entry = new Map<number, FlagForm>();
+  for (const offset of fixed) entry.set(offset, FULL);
+  const order = [...structure.number.keys()].filter((offset) => graph.blocks.has(offset));
+  for (let changed = true; changed; ) {
+    changed = false;
+    for (const offset of order) {
+      const block = graph.blocks.get(offset)!;
+      const before = entry.get(offset);
+      const after = formAtEnd(block) ?? before;
+      if (after === undefined) continue;
+      for (const next of successors(block, graph)) {
+        if (fixed.has(next)) continue;
+        const known = entry.get(next);
+        const merged = known === undefined || known === after ? after : FULL;
+        if (merged === known) continue;
+        entry.set(next, structure.entries.includes(next) && !isCheckable(merged) ? FULL : merged);
+        changed = changed || entry.get(next) !== known;
+      }
+    }
+  }
+  for (const offset of order) if (!entry.has(offset)) entry.set(offset, FULL);
+  return entry;
+}
+
+/** Entries of the dispatcher that control mostly reaches by the loop's own edges. */
+function isFlexible(offset: number, graph: Graph, structure: Structure): boolean {
+  return structure.loopHeaders.has(offset) && !graph.arrivals.has(offset);
+}
+
+/** Whether the dispatcher can tell that the words are of this form. */
+function isCheckable({ kind }: FlagForm): boolean {
+  return kind === "subtract" || kind === "add" || kind === "logic";
+}
+
+function formAtEnd({ instructions }: Block): FlagForm | undefined {
+  for (let index = instructions.length - 1; index >= 0; index--) {
+    const form = formAfter(instructions[index]!);
+    if (form !== undefined) return form;
+  }
+  return undefined;
+}
