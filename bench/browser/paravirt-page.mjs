@@ -4,4 +4,5 @@ window.start = (settings) => {
   worker.onmessage = ({ data }) => window.report(data);
   worker.onerror = ({ message }) => window.report({ ended: message });
   worker.postMessage(settings);
+  window.send = (text) => worker.postMessage({ input: text });
 };

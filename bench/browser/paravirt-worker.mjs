@@ -7,13 +7,17 @@ async function bytesOf(path) {
   return new Uint8Array(await response.arrayBuffer());
 }
 
-self.onmessage = async ({ data: { memory, append, initrd } }) => {
+let writer;
+
+self.onmessage = async ({ data: { input, memory, append, initrd } }) => {
   try {
+    if (input !== undefined) return await writer.write(new TextEncoder().encode(input));
     const kernel = await bytesOf("/kernel");
     const ramdisk = initrd ? { initrd: await bytesOf("/initrd") } : {};
     // Room for the hypervisor's own frames.
     const machine = createMachine({ memory: memory + 16 });
     const domain = await machine.createDomain({ kernel, ...ramdisk, memory, commandLine: append });
+    writer = domain.console.writable.getWriter();
     const decoder = new TextDecoder();
     for await (const bytes of domain.console.readable)
       self.postMessage({ text: decoder.decode(bytes, { stream: true }) });

@@ -14,6 +14,7 @@ window.start = ({ memory, append }) => {
     disable_keyboard: true,
     disable_mouse: true,
   });
+  window.send = (text) => machine.serial0_send(text);
   let line = "";
   machine.add_listener("serial0-output-byte", (byte) => {
     line += String.fromCharCode(byte);

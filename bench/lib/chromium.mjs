@@ -60,16 +60,19 @@ async function runPage({ page: pageName, scripts, files, append, label, total })
   const bundles = await bundle(scripts);
   const server = await serve({ files, bundles, pageName });
   const browser = await chromium.launch({ executablePath: PROGRAM, args: ARGUMENTS, headless: true });
+  let page;
   let renderers = [];
   const recorder = createRecorder({
     usage: () => renderers.reduce((sum, pid) => sum + cpuSeconds(pid), 0),
     memory: () => Math.max(...renderers.map(peakMemory)),
+    // A page that has been closed meanwhile needs no answer.
+    go: () => page.evaluate(() => window.send("\n")).catch(() => {}),
     label,
     total,
   });
   const { result } = recorder;
   try {
-    const page = await browser.newPage();
+    page = await browser.newPage();
     await new Promise((resolve, reject) => {
       let timer;
       const end = (failure) => {

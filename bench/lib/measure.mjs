@@ -67,9 +67,9 @@ export function createMarkReader(on) {
 /**
  * Collects what {@link createMarkReader} reports: `start` (processor seconds to the first output), `boot` ({cpu, memory})
  * and, for each row, its runs as [cpu, checksum]. `usage()` answers the processor seconds so far, `memory()` the peak
- * memory.
+ * memory, `go()` sends the line for which the guest waits at a row's marks.
  */
-export function createRecorder({ usage, memory, label, total }) {
+export function createRecorder({ usage, memory, go, label, total }) {
   const result = { start: undefined, boot: undefined, runs: {}, done: false, last: "its boot" };
   let started = 0;
   let count = 0;
@@ -81,12 +81,14 @@ export function createRecorder({ usage, memory, label, total }) {
     onStart(name) {
       result.last = name;
       started = usage();
+      go();
     },
     onEnd(name, checksum) {
       const cpu = usage() - started;
       result.runs[name] ??= [];
       result.runs[name].push([cpu, checksum]);
       console.error(`${label}: ${++count}/${total} ${name} ${cpu.toFixed(3)} s`);
+      go();
     },
     onDone() {
       result.done = true;
@@ -105,11 +107,12 @@ export function createRecorder({ usage, memory, label, total }) {
  */
 export function runMachine({ command, args, label, total, onProcess }) {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(command, args, { stdio: ["pipe", "pipe", "pipe"] });
     onProcess?.(child);
     const recorder = createRecorder({
       usage: () => cpuSeconds(child.pid),
       memory: () => peakMemory(child.pid),
+      go: () => child.stdin.write("\n"),
       label,
       total,
     });
@@ -134,6 +137,8 @@ export function runMachine({ command, args, label, total, onProcess }) {
     child.stderr.setEncoding("utf8").on("data", (text) => {
       tail = (tail + text).slice(-4000);
     });
+    // What can't be written to a process that has ended is no news.
+    child.stdin.on("error", () => {});
     child.on("error", (error) => {
       result.failure ??= `${command}: ${error.message}`;
     });

@@ -1,5 +1,5 @@
 // v86 as a process of its own: `node v86-machine.mjs SETTINGS`, a JSON object of paths. The guest's serial line goes to
-// standard output, line by line and at once.
+// standard output, line by line and at once; standard input goes to the guest.
 import { readFileSync, writeSync } from "node:fs";
 import { V86 } from "v86";
 
@@ -29,3 +29,4 @@ machine.add_listener("serial0-output-byte", (byte) => {
   writeSync(1, Uint8Array.from(line));
   line = [];
 });
+process.stdin.setEncoding("latin1").on("data", (text) => machine.serial0_send(text));

@@ -94,7 +94,13 @@ function makeRandomBytes(
   if (UNKNOWN_ENCODINGS.has(code[at]!) || entersKernel(code)) return undefined;
   const length = decode(code, 0, code.length, bits, instruction);
   // With so many prefixes what is no instruction may also be too long: #GP or #UD.
-  if (length === 0) return at > 6 || isAlternativeControl(code) ? undefined : code;
+  if (length === 0) {
+    if (at > 6 || isAlternativeControl(code)) return undefined;
+    // LOCK before an instruction that isn't compared: some of them mind, others don't.
+    const rest = code.slice(0, at).includes(0xf0) ? code.filter((byte, i) => i >= at || byte !== 0xf0) : code;
+    const locked = decode(rest, 0, rest.length, bits, instruction) > 0 && !rows.includes(instruction.row);
+    return locked ? undefined : code;
+  }
   return rows.includes(instruction.row) ? code.slice(0, length) : undefined;
 }
 

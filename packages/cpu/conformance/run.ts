@@ -15,6 +15,7 @@ import { casePages } from "./pages.ts";
 import { COMPLETED, type Outcome, SYSTEM_CALL, TIMED_OUT } from "./processor-state.ts";
 import { concatenate, Recording } from "./recorded.ts";
 import { Report } from "./report.ts";
+import { undefinedFlagsByRow } from "./undefined.ts";
 
 const USAGE = `Usage: npm run conformance -- [options]
   --count N    cases, 200000 when left out
@@ -109,6 +110,17 @@ function record(items: Iterable<GroupedCase>, native: NativeProcessor, machine: 
   return 1;
 }
 
+/** Prints what was not compared: rows by reason, and flags by row. */
+function printExceptions(rows: readonly number[], skipped: ReadonlyMap<string, string>): void {
+  const reasons = new Map<string, string[]>();
+  for (const [name, reason] of skipped) reasons.set(reason, [...(reasons.get(reason) ?? []), name]);
+  console.log("\nNot compared:");
+  for (const [reason, names] of reasons) console.log(`  ${names.join(" ")}: ${reason}`);
+  console.log("\nUndefined flags, not compared:");
+  const undefinedFlags = undefinedFlagsByRow(rows.map((index) => OPCODES[index]!));
+  for (const [flags, names] of undefinedFlags) console.log(`  ${flags}: ${names.join(" ")}`);
+}
+
 function main(): number {
   if (values.help) {
     console.log(USAGE);
@@ -152,7 +164,7 @@ function main(): number {
     native.close();
   }
   console.log(report.table());
-  console.log(`\nNot compared: ${Array.from(skipped, ([name, reason]) => `${name} (${reason})`).join(", ")}`);
+  printExceptions(rows, skipped);
   if (values.json !== undefined) report.writeJson(resolve(process.env.INIT_CWD ?? ".", values.json));
   const { differences: found } = report.total;
   if (found[0] + found[1] === 0) return 0;

@@ -1,4 +1,4 @@
-import { OPERAND } from "@paravirt/x86";
+import { OPERAND, type OpcodeRow } from "@paravirt/x86";
 import type { MadeCase } from "./make-case.ts";
 
 /**
@@ -41,6 +41,19 @@ export function undefinedFlags(test: MadeCase): bigint {
   else flags |= FLAG_BITS.o!;
   if ((row.name === "shl" || row.name === "shr") && count >= size) flags |= FLAG_BITS.c!;
   return flags;
+}
+
+/** What {@link undefinedFlags} leaves out: flags to the names of the rows that leave them undefined, for reports. */
+export function undefinedFlagsByRow(rows: readonly OpcodeRow[]): ReadonlyMap<string, readonly string[]> {
+  const names = new Map<string, Set<string>>();
+  const add = (flags: string, name: string) => names.set(flags, (names.get(flags) ?? new Set()).add(name));
+  for (const { name, flagsUndefined } of rows) {
+    if (flagsUndefined !== "") add(flagsUndefined, name);
+    if (SHIFTS.test(name) || DOUBLE_SHIFTS.test(name)) add("o unless the count is 1", name);
+    if (name === "shl" || name === "shr") add("c from a count of the operand's bits on", name);
+    if (DOUBLE_SHIFTS.test(name)) add("all beyond a count of the operand's bits, and the result", name);
+  }
+  return new Map(Array.from(names, ([flags, set]) => [flags, [...set]]));
 }
 
 /** Whether even the result is undefined: SHLD and SHRD of 16 bits by more than 16. */

@@ -4,6 +4,11 @@ import { CODE_TABLE_BYTES, type EngineLayout, FRAME, RECORD } from "./layout.ts"
 import { type Selector, writeRecord } from "./tier0/select.ts";
 import type { CodeListener, SoftTlb } from "./tlb.ts";
 
+/**
+ * Writes beside the code of a page after which the code is forgotten: a frame that held a program's text is data now. Each
+ * time that this was wrong the page bears twice as many.
+ */
+const PATIENCE = 16;
 /** Instructions decoded ahead at most when control reaches new code. */
 const BLOCK_LIMIT = 48;
 const ENDS_BLOCK = new Set([
@@ -34,6 +39,9 @@ interface CodePage {
   readonly crossings: Set<number>;
   /** Whether writes to the frame are watched: not before code was decoded, nor after it was dropped. */
   guarded: boolean;
+  /** Writes to the guarded frame that hit no code since it was guarded, and how many are borne. */
+  misses: number;
+  patience: number;
 }
 
 /**
@@ -91,6 +99,8 @@ export class CodeCache implements CodeListener {
       pending: new Map(),
       crossings: new Set(),
       guarded: false,
+      misses: 0,
+      patience: PATIENCE,
     };
     this.pages.set(pageKey(mfn, mode), page);
     if (mode === 64) this.memory.words[this.layout.codeTableOf / 4 + mfn] = table;
@@ -102,6 +112,7 @@ export class CodeCache implements CodeListener {
   private guard(page: CodePage): void {
     if (page.guarded) return;
     page.guarded = true;
+    page.misses = 0;
     this.tlb?.dropWritable(page.mfn);
     this.tlb?.mark(page.mfn, FRAME.code);
   }
@@ -294,12 +305,11 @@ export class CodeCache implements CodeListener {
     for (const mode of [64, 32] as const) {
       const page = this.pages.get(pageKey(mfn, mode));
       if (page === undefined) continue;
-      // An instruction that began before the written chunk and reaches into it marked the chunk too.
-      for (let chunk = from; chunk <= to; chunk++) {
-        if (page.chunks[chunk >> 5]! & (1 << (chunk & 31))) {
-          this.dropPage(page);
-          break;
-        }
+      if (!page.guarded) continue;
+      if (hasCode(page, from, to)) this.dropPage(page);
+      else if (++page.misses > page.patience) {
+        page.patience *= 2;
+        this.dropPage(page);
       }
     }
   }
@@ -346,6 +356,12 @@ function runsHot({ addressSize, mode }: Instruction): boolean {
 }
 
 /** Code of a frame is kept for each mode by itself. */
+/** Whether code was decoded from any of the 64-byte chunks `from` to `to`; one that reaches into a chunk marks it, too. */
+function hasCode({ chunks }: CodePage, from: number, to: number): boolean {
+  for (let chunk = from; chunk <= to; chunk++) if (chunks[chunk >> 5]! & (1 << (chunk & 31))) return true;
+  return false;
+}
+
 export function pageKey(mfn: number, mode: 64 | 32): number {
   return mfn * 2 + (mode === 64 ? 0 : 1);
 }

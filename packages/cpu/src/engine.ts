@@ -3,7 +3,7 @@ import type { FrameGuard, MachineMemory, TlbPort } from "@paravirt/core";
 import { decode, Instruction, OPCODES, OPERAND, SEGMENT } from "@paravirt/x86";
 import { CarefulStep, dropResumeFlag, flagsNeedCare } from "./careful-step.ts";
 import { CodeCache } from "./code-cache.ts";
-import { ACCESS, ENGINE, type EngineLayout, FRAME, REASON, RECORD, STATE, STATUS, WALK } from "./layout.ts";
+import { ACCESS, ENGINE, type EngineLayout, FRAME, GATE, REASON, RECORD, STATE, STATUS, WALK } from "./layout.ts";
 import { createMemory } from "./memory.ts";
 import { segmentsAllow } from "./segments.ts";
 import { SERVICE_RESULT, type Service } from "./service.ts";
@@ -33,7 +33,7 @@ const DEVICE_NOT_AVAILABLE = 7;
 const RSP = STATE.gpr / 8 + 4;
 const RDI = STATE.gpr / 8 + 7;
 /** Instructions between two looks at where the guest is, unless the options say otherwise. */
-const SAMPLE_INTERVAL = 20000;
+const SAMPLE_INTERVAL = 60_000;
 /** What the budget pays, in instructions, for what JavaScript does before wasm goes on: about a microsecond, or several. */
 const EXIT_COST = 200;
 /** Decoded on the fly: an instruction that crosses into another page, or that is stepped. */
@@ -324,6 +324,7 @@ export class Engine implements PublicEngine {
 
   private runCarefully(vcpu: VirtualCpu, budget: number): Exit {
     let left = budget;
+    this.memory.words[GATE.armed / 4] = 0;
     while (left-- > 0) {
       const exit = this.stepOnce(vcpu);
       if (exit.reason !== EXIT.BUDGET) return exit;

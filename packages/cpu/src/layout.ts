@@ -188,8 +188,8 @@ export const TLB = {
   execute: 32768,
   contextBytes: 49152,
   contexts: 16,
-  /** A tag that matches no page. */
-  invalid: 1n,
+  /** A tag that matches no page, nor a page with the bits that misaligned addresses of vectors add: see `tlb-probe.ts`. */
+  invalid: 0x10n,
 } as const;
 
 /** Bits of an entry in the frame table: low 15 bits are the owner. */

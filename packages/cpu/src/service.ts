@@ -1,5 +1,5 @@
 import type { Engine } from "./engine.ts";
-import { RECORD } from "./layout.ts";
+import { ENGINE, RECORD, WATCH } from "./layout.ts";
 
 /** What became of an instruction that JavaScript executed. */
 export const SERVICE_RESULT = {
@@ -31,10 +31,17 @@ export function longOperand(
 ): number {
   const begin = engine.exports.operandAddress(record);
   const end = operandByte(engine, record, size - 1);
+  const { words } = engine.memory;
   const { translate } = engine.exports;
+  // Alignment is looked at for the whole operand, if at all.
+  const watch = words[ENGINE.watch / 4]!;
+  words[ENGINE.watch / 4] = watch & ~WATCH.ALIGNMENT;
   // The first access is to a control word, in its 16- or 32-bit form.
-  if (first === "begin" && translate(begin, SHORT_FORMS.has(size) ? 2 : 4, access) === 0) return 0;
-  return translate(end, 1, access) === 0 ? 0 : engine.operand(record, size, access);
+  const reached =
+    (first === "end" || translate(begin, SHORT_FORMS.has(size) ? 2 : 4, access) !== 0) &&
+    translate(end, 1, access) !== 0;
+  words[ENGINE.watch / 4] = watch;
+  return reached ? engine.operand(record, size, access) : 0;
 }
 
 /** Linear address of byte `index` of the record's memory operand: the offset wraps as the address size demands. */

@@ -1,18 +1,21 @@
 import type { Engine } from "./engine.ts";
 import { loadFxsave, MXCSR_MASK, saveFxsave } from "./fxsave.ts";
-import { ACCESS, STATE } from "./layout.ts";
+import { ACCESS, ENGINE, STATE, WATCH } from "./layout.ts";
 import { longOperand, SERVICE_RESULT, type Service } from "./service.ts";
 import { lastOpcode } from "./services-x87.ts";
 import { XSAVE_SERVICES } from "./services-xsave.ts";
 
 const GENERAL_PROTECTION = 13;
+const ALIGNMENT_CHECK = 17;
 
 /** Machine address of an operand that must be aligned to 16 bytes, 0 with the fault set. */
 function aligned(engine: Engine, record: number, size: number, access: number): number {
   const address = engine.exports.operandAddress(record);
   if (BigInt.asIntN(48, address) !== BigInt.asIntN(64, address)) return engine.operand(record, size, access);
   if ((address & 15n) !== 0n) {
-    engine.setFault(GENERAL_PROTECTION, 0);
+    // Where alignment is checked, that of four bytes comes first.
+    const checks = (engine.memory.words[ENGINE.watch / 4]! & WATCH.ALIGNMENT) !== 0 && (address & 3n) !== 0n;
+    engine.setFault(checks ? ALIGNMENT_CHECK : GENERAL_PROTECTION, 0);
     return 0;
   }
   return longOperand(engine, record, size, access, "end");

@@ -1,6 +1,6 @@
 import { type Instruction, OPERAND, PREFIX, REGISTER_CLASS, SEGMENT } from "@paravirt/x86";
 import type { Engine } from "./engine.ts";
-import { ACCESS, RECORD, STATE } from "./layout.ts";
+import { ACCESS, ENGINE, RECORD, STATE, WATCH } from "./layout.ts";
 import { SERVICE_RESULT, type Service } from "./service.ts";
 import { FLOAT_OPERATIONS, type FloatOperation } from "./simd-float-operations.ts";
 import { FloatContext } from "./soft-float.ts";
@@ -64,8 +64,12 @@ const maskedStore: Service = (engine, record) => {
   address = BigInt.asUintN(wide ? 64 : 32, address);
   if (!wide && instruction.segment === SEGMENT.CS) return engine.setFault(GENERAL_PROTECTION, 0);
   // AMD's processors check the whole operand whatever the mask says, eight bytes at a time.
+  // Alignment, where it is checked, is that of eight bytes.
+  const watch = memory.words[ENGINE.watch / 4]!;
   if (engine.exports.translate(address, 8, ACCESS.WRITE) === 0) return SERVICE_RESULT.FAULT;
+  memory.words[ENGINE.watch / 4] = watch & ~WATCH.ALIGNMENT;
   const at = engine.exports.translate(address, count, ACCESS.WRITE);
+  memory.words[ENGINE.watch / 4] = watch;
   if (at === 0) return SERVICE_RESULT.FAULT;
   for (let i = 0; i < count; i++) if (memory.bytes[mask + i]! & 0x80) memory.bytes[at + i] = memory.bytes[source + i]!;
   engine.commit();

@@ -221,16 +221,15 @@ const callFar: Service = (engine, record) => {
   const result = engine.farTransfer(pointer.selector | 3, pointer.offset, undefined);
   if (result !== JUMP) return result;
   // The target is good; the stack must be writable, too, before anything is pushed.
-  const after = current.mode;
-  current.mode = before;
+  // It is pushed to as the new code segment's mode has it.
   if ([1n, 2n].some((slots) => !isWritable(engine, stack - slots * BigInt(size), size))) {
     engine.memory.view.setUint16(STATE.selectors + 2, cs, true);
     current.segments.load(1, engine.ports.readDescriptor(current, cs));
+    current.mode = before;
     return FAULT;
   }
   engine.push(BigInt(cs), size);
   engine.push(returnTo, size);
-  current.mode = after;
   return JUMP;
 };
 

@@ -89,3 +89,15 @@ test("random SIMD programs end in the same state in both tiers, MXCSR included",
   );
   expect(translated).toBeGreaterThan(5);
 });
+
+test("a misaligned vector in an unmapped first page faults in translated code, too", () => {
+  // The address bits that misalignment adds to the page must not look like an empty TLB entry.
+  for (let offset = 0; offset < 16; offset++) {
+    const lines = ["mov r15d, 3000", "again:", "dec r15d", "jz last", "movaps xmm0, [rbx]", "jmp again"];
+    lines.push("last:", `movaps [rdi+${offset}], xmm0`, "int3");
+    const { bytes } = assemble(lines.join("\n"), { address: BigInt(LAYOUT.entry) });
+    const [interpreted, compiled] = machines.map((machine) => machine.execute(bytes, [1n, 2n, 3n, 4n, 0n]));
+    expect(compiled!.rip).toBe(BigInt(LAYOUT.entry + bytes.length - 1) - BigInt(offset === 0 ? 3 : 4));
+    expect({ ...compiled, instructions: 0 }).toEqual({ ...interpreted, instructions: 0 });
+  }
+});

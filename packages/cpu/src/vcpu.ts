@@ -238,6 +238,6 @@ export interface EngineOptions {
   readonly features?: readonly string[];
   /** Whether hot code is translated to WebAssembly; `true` when left out. Without, everything is interpreted. */
   readonly translate?: boolean;
-  /** Instructions between two looks at where a guest is: fewer find hot code sooner. 20,000 when left out. */
+  /** Instructions between two looks at where a guest is: fewer find hot code sooner. 60,000 when left out. */
   readonly sampleInterval?: number;
 }

@@ -1,6 +1,6 @@
 import { DOMID, MMU, UVMF, XEN_ERRNO } from "@paravirt/xen-abi";
 import { getPage, putPage, setMachineToPhysWords } from "./frames.ts";
-import { entryMfn, isCanonical, PTE, tableIndex, XEN_L4_SLOTS } from "./pte.ts";
+import { entryMfn, isCanonical, PTE, XEN_L4_SLOTS } from "./pte.ts";
 import { type DomainMemory, NOBODY, PAGE_TYPE, type PagingState } from "./state.ts";
 import { updateL1, updateTable } from "./update.ts";
 import { getPageType, isLiveL1, isTable, putPageType } from "./validate.ts";
@@ -100,8 +100,12 @@ function writeData(s: PagingState, at: number, low: number, high: number): void 
 export function findL1(s: PagingState, root: number, address: bigint): number {
   if (root === 0 || !isCanonical(address)) return 0;
   let table = root;
+  // Halves: one index after the other out of a bigint would cost more than the walk.
+  const low32 = Number(address & 0xffff_ffffn);
+  const high32 = Number((address >> 32n) & 0xffffn);
   for (let level = 4; level > 1; level--) {
-    const slot = tableIndex(level, address);
+    const slot =
+      level === 4 ? high32 >>> 7 : level === 3 ? ((high32 << 2) | (low32 >>> 30)) & 511 : (low32 >>> 21) & 511;
     if (level === 4 && slot >= XEN_L4_SLOTS.FIRST && slot <= XEN_L4_SLOTS.LAST) return 0;
     const at = table * 1024 + slot * 2;
     const low = s.words[at]!;
@@ -110,7 +114,7 @@ export function findL1(s: PagingState, root: number, address: bigint): number {
     // Validated tables point to frames of the domain only; the check costs nothing and holds for any root.
     if (table >= s.frames || s.owner[table] === NOBODY) return 0;
   }
-  return table * 4096 + tableIndex(1, address) * 8;
+  return table * 4096 + ((low32 >>> 12) & 511) * 8;
 }
 
 /** `update_va_mapping` with its entry found; 0 or a negative errno. */
@@ -127,9 +131,23 @@ export function updateEntryAt(
 }
 
 /** What the flush flags of `update_va_mapping` ask for, with the address of a VCPU bitmap or 0. */
-export function flushKind(flags: bigint): { readonly kind: "none" | "page" | "all"; readonly mask: bigint } {
-  const type = Number(flags & BigInt(UVMF.FLUSHTYPE_MASK));
-  const whom = flags & ~BigInt(UVMF.FLUSHTYPE_MASK);
-  const mask = whom === BigInt(UVMF.ALL) ? 0n : whom;
-  return { kind: type === UVMF.TLB_FLUSH ? "all" : type === UVMF.INVLPG ? "page" : "none", mask };
+export interface WantedFlush {
+  readonly kind: "none" | "page" | "all";
+  readonly mask: bigint;
+}
+
+const KINDS = [0, 1, 2, 3].map((type): WantedFlush["kind"] =>
+  type === UVMF.TLB_FLUSH ? "all" : type === UVMF.INVLPG ? "page" : "none",
+);
+/** Flushes of the calling VCPU alone, by type: nearly all. */
+const LOCAL = KINDS.map((kind): WantedFlush => ({ kind, mask: 0n }));
+const TYPE_MASK = BigInt(UVMF.FLUSHTYPE_MASK);
+const ALL = BigInt(UVMF.ALL);
+
+/** Decodes the flush flags. */
+export function flushKind(flags: bigint): WantedFlush {
+  if (flags <= TYPE_MASK) return LOCAL[Number(flags)]!;
+  const whom = flags & ~TYPE_MASK;
+  const local = LOCAL[Number(flags & TYPE_MASK)]!;
+  return whom === ALL ? local : { kind: local.kind, mask: whom };
 }

@@ -158,6 +158,18 @@ test("law: an instruction cut anywhere is TRUNCATED, and whole again in any byte
   );
 });
 
+test("with `amd` set, decoding follows AMD's processors: measured on family 19h", () => {
+  const length = (hex: string, amd: boolean) =>
+    decode(bytesOf(hex.padEnd(32, "0")), 0, 16, 64, new Instruction({ amd }));
+  expect(length("66e81234", false)).toBe(6); // a near call ignores 66 …
+  expect(length("66e81234", true)).toBe(4); // … or has a 16-bit target
+  expect(length("0f0dc0", false)).toBe(3); // PREFETCH of a register: a hint …
+  expect(length("0f0dc0", true)).toBe(0); // … or undefined
+  const pointer = new Instruction({ amd: true });
+  decode(bytesOf("480fb400"), 0, 4, 64, pointer); // lfs rax, [rax]: no 64-bit far pointers
+  expect(pointer.sizes[0]).toBe(4);
+});
+
 test("no byte at or past the end is read", () => {
   const instruction = new Instruction();
   const read: number[] = [];

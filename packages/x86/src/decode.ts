@@ -292,7 +292,8 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
   if (row === 0) {
     if (dispatch === 0 && compilePlace(place)) return decodeFrom(code, start, available, mode, into);
     // AMD's processors fetch a ModRM byte for all of maps 0F38 and 0F3A before they refuse.
-    const modrmSelects = (select & (SELECT_REG | SELECT_MODRM)) !== 0 || (into.amd && (place >> 8 === 2 || place >> 8 === 3));
+    const modrmSelects =
+      (select & (SELECT_REG | SELECT_MODRM)) !== 0 || (into.amd && (place >> 8 === 2 || place >> 8 === 3));
     return fail(into, mode, at - start + (modrmSelects ? 1 : 0), available);
   }
   if ((row === NOP_ROW || row === PAUSE_ROW) && rex & 1) row = XCHG_ROW;

@@ -4,6 +4,8 @@ import { combine, type Lowering, type Place, type Size, STATE } from "../lowerin
 
 const RSP = 4;
 const RBP = 5;
+/** Number of SS among the segments. */
+const SS = 2;
 
 const mov: Definition = {
   name: "mov",
@@ -191,7 +193,7 @@ export function pushValue(c: Lowering, size: Size, push: () => void): void {
   e.i64(size).op("i64_sub");
   wrapStack(c, size);
   e.set(address);
-  const host = c.translate(address, size, ACCESS.WRITE);
+  const host = translateStack(c, address, size, ACCESS.WRITE);
   push();
   e.set(value);
   e.get(host)
@@ -207,13 +209,28 @@ function wrapStack(c: Lowering, size: Size): void {
   else c.wrap();
 }
 
+/** Translates `size` bytes at the stack pointer in the i64 local `pointer`: in compatibility mode SS has a base. */
+function translateStack(c: Lowering, pointer: number, size: Size, access: number): number {
+  if (size !== 4) return c.translate(pointer, size, access);
+  const { e } = c;
+  const address = e.temporary("i64");
+  e.get(pointer);
+  c.state.get64(STATE.segmentBase + SS * 8);
+  e.op("i64_add");
+  wrapStack(c, size);
+  e.set(address);
+  const host = c.translate(address, size, access);
+  e.release("i64", address);
+  return host;
+}
+
 /** Reads the value on top of the stack into an i64 temporary and tells the stack pointer after it, both locals. */
 export function popValue(c: Lowering, size: Size): { value: number; stack: number } {
   const { e } = c;
   const [value, stack] = [e.temporary("i64"), e.temporary("i64")];
   c.register(RSP).unsigned(8);
   e.set(stack);
-  const host = c.translate(stack, size, ACCESS.READ);
+  const host = translateStack(c, stack, size, ACCESS.READ);
   e.get(host)
     .mem(size === 8 ? "i64_load" : size === 4 ? "i64_load32_u" : "i64_load16_u")
     .set(value);
@@ -296,7 +313,7 @@ function leave(size: 2 | 4 | 8): Definition {
       c.register(RBP).unsigned(8);
       if (size === 4) wrapStack(c, size);
       e.set(stack);
-      const host = c.translate(stack, size, ACCESS.READ);
+      const host = translateStack(c, stack, size, ACCESS.READ);
       e.get(host)
         .mem(size === 8 ? "i64_load" : size === 4 ? "i64_load32_u" : "i64_load16_u")
         .set(value);

@@ -103,16 +103,11 @@ function pushDoubtfulLanes(c: Lowering, type: FloatType, local: number): void {
   e.simd(`${lanes}_add`).simd(`${lanes}_gt_s`);
 }
 
-/** Pushes 1 if a result in `local` may not be fine. */
-function pushDoubtful(c: Lowering, type: FloatType, vector: boolean, local: number): void {
+/** Pushes 1 if the scalar result in `local` may not be fine. */
+function pushDoubtful(c: Lowering, type: FloatType, local: number): void {
   const { e } = c;
   const shape = SHAPES[type];
   const { integer, reinterpret, unit } = shape;
-  if (vector) {
-    pushDoubtfulLanes(c, type, local);
-    e.simd("v128_any_true");
-    return;
-  }
   e.get(local).op(reinterpret);
   pushConstant(e, shape, 1n);
   e.op(`${integer}_shl`);
@@ -122,15 +117,23 @@ function pushDoubtful(c: Lowering, type: FloatType, vector: boolean, local: numb
   e.op(`${integer}_le_u`);
 }
 
+/** Pushes all ones in the lanes of `local` that are denormals. */
+function pushDenormalLanes(e: CodeEmitter, type: FloatType, local: number): void {
+  const shape = SHAPES[type];
+  const { lanes, unit, bits } = shape;
+  pushVectorConstant(e, shape, unit - 1n - (1n << (bits - 1n)));
+  e.get(local).get(local).simd(`${lanes}_add`);
+  pushVectorConstant(e, shape, -1n - (1n << (bits - 1n)));
+  e.simd(`${lanes}_add`).simd(`${lanes}_gt_s`);
+}
+
 /** Pushes 1 if the float (or a lane of the vector) in `local` is a denormal. */
 function pushDenormal(e: CodeEmitter, type: FloatType, vector: boolean, local: number): void {
   const shape = SHAPES[type];
-  const { integer, lanes, reinterpret, unit, bits } = shape;
+  const { integer, reinterpret, unit } = shape;
   if (vector) {
-    pushVectorConstant(e, shape, unit - 1n - (1n << (bits - 1n)));
-    e.get(local).get(local).simd(`${lanes}_add`);
-    pushVectorConstant(e, shape, -1n - (1n << (bits - 1n)));
-    e.simd(`${lanes}_add`).simd(`${lanes}_gt_s`).simd("v128_any_true");
+    pushDenormalLanes(e, type, local);
+    e.simd("v128_any_true");
     return;
   }
   e.get(local).op(reinterpret);
@@ -213,29 +216,34 @@ export function inlineArithmetic(
   else e.op(`${type}_${op}`);
   e.set(result);
   // A NaN or an infinity among the operands shows in the result, denormals don't.
-  pushDoubtful(c, type, vector, result);
-  e.brIf(doubt);
-  for (const [operand, local] of [
-    [a, left],
-    [b, right],
-  ] as const)
-    if (operand && !operand.ordinary) {
-      pushDenormal(e, type, vector, local);
+  const unknown = [
+    { operand: a, local: left },
+    { operand: b, local: right },
+  ].filter(({ operand }) => operand && !operand.ordinary);
+  if (vector) {
+    pushDoubtfulLanes(c, type, result);
+    for (const { local } of unknown) {
+      pushDenormalLanes(e, type, local);
+      e.simd("v128_or");
+    }
+    e.simd("v128_any_true").brIf(doubt);
+  } else {
+    pushDoubtful(c, type, result);
+    e.brIf(doubt);
+    for (const { local } of unknown) {
+      pushDenormal(e, type, false, local);
       e.brIf(doubt);
     }
+  }
   e.br(fine);
   e.end();
   if (c.floatBound!.calls) pushSlow();
   else {
     pushNoExactZero(c, op, type, vector, { left, right, result });
-    for (const [operand, local] of [
-      [a, left],
-      [b, right],
-    ] as const)
-      if (operand && !operand.ordinary) {
-        pushDenormal(e, type, vector, local);
-        e.op("i32_or");
-      }
+    for (const { local } of unknown) {
+      pushDenormal(e, type, vector, local);
+      e.op("i32_or");
+    }
   }
   e.if();
   c.service();

@@ -13,6 +13,8 @@ const RFLAGS = {
   VM: 0x20000,
   AC: 0x40000,
 } as const;
+/** Single step, and what alignment checks and breakpoints mind: `careful-step.ts`. */
+const CAREFUL = RFLAGS.TF | RFLAGS.AC | RFLAGS.RF;
 /** Flags that `STATE.eflags` never holds. */
 const STATUS_FLAGS = 0x8d5;
 /** RFLAGS bits that exist. */
@@ -42,7 +44,7 @@ export function emitGate(e: CodeEmitter, translate: number): void {
   const rflags = e.local("i64");
   const closed = () => e.i32(0).return();
 
-  // 64-bit code without single step only.
+  // Only 64-bit code whose flags don't ask for a look at each instruction.
   state.get32(GATE.armed);
   e.op("i32_eqz").if();
   closed();
@@ -52,7 +54,7 @@ export function emitGate(e: CodeEmitter, translate: number): void {
   closed();
   e.end();
   state.get64(STATE.eflags);
-  e.i64(RFLAGS.TF).op("i64_and").i64(0).op("i64_ne").if();
+  e.i64(CAREFUL).op("i64_and").i64(0).op("i64_ne").if();
   closed();
   e.end();
 
@@ -212,7 +214,7 @@ function emitReturn(e: CodeEmitter, state: StateAccess, translate: number): void
   load(24);
   e.i64(IN_SYSCALL).op("i64_and").i64(0).op("i64_ne").op("i32_or");
   load(48);
-  e.tee(saved).i64(RFLAGS.TF | RFLAGS.AC).op("i64_and").i64(0).op("i64_ne").op("i32_or");
+  e.tee(saved).i64(CAREFUL).op("i64_and").i64(0).op("i64_ne").op("i32_or");
   closedIf();
   // RPL 3 in both, whatever the frame says.
   e.get(host).mem("i32_load16_u", 40);

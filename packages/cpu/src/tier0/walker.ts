@@ -423,7 +423,16 @@ function emitWatch(
   state.get32(ENGINE.watch);
   e.i32(WATCH.ALIGNMENT).op("i32_and").if();
   for (const [bytes, low] of ALIGNMENT) e.i32(low).get(mask).get(size).i32(bytes).op("i32_eq").op("select").set(mask);
-  e.get(address).op("i32_wrap_i64").get(mask).op("i32_and").if();
+  // Beyond the canonical border or 4 GiB another fault comes first.
+  const last = e.local("i64");
+  e.get(address).get(size).op("i64_extend_i32_u").op("i64_add").i64(1).op("i64_sub").set(last);
+  e.get(address).op("i32_wrap_i64").get(mask).op("i32_and").i32(0).op("i32_ne");
+  e.get(last);
+  state.get64(STATE.linearMask);
+  e.op("i64_and").get(last).op("i64_eq").op("i32_and");
+  for (const byte of [address, last])
+    e.get(byte).i64(16).op("i64_shl").i64(16).op("i64_shr_s").get(byte).op("i64_eq").op("i32_and");
+  e.if();
   state.set32(ENGINE.faultVector, () => e.i32(ALIGNMENT_CHECK));
   state.set32(ENGINE.faultError, () => e.i32(0));
   state.set32(ENGINE.reason, () => e.i32(REASON.FAULT));

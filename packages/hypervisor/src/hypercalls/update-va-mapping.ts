@@ -1,6 +1,5 @@
 import { DOMID, HYPERVISOR } from "@paravirt/xen-abi";
 import type { Hypercall, HypercallContext } from "../hypercall.ts";
-import { checkVcpuMask } from "../virtual-cpu.ts";
 
 /** Replaces the L1 entry of an address by one for a frame of `domid`; 0 or `-errno`. */
 export function updateVa(call: HypercallContext, domid: number): number {
@@ -13,7 +12,7 @@ export function updateVa(call: HypercallContext, domid: number): number {
     words[3] as number,
     call.arg(2),
     domid,
-    (address) => checkVcpuMask(vcpu, address),
+    vcpu.mmuext.checkVcpuMask,
   );
 }
 
