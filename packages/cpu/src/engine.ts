@@ -39,7 +39,6 @@ const EXIT_COST = 200;
 /** Decoded on the fly: an instruction that crosses into another page, or that is stepped. */
 const SCRATCH = ENGINE.scratchRecords;
 const ENTRY = ENGINE.entryRecord;
-const SYSCALL_BYTES = 2;
 /** Most instructions kept for services. */
 const MAX_DECODED = 4096;
 
@@ -239,7 +238,7 @@ export class Engine implements PublicEngine {
       if (reason === REASON.SERVICE && words[(record + RECORD.slot) / 4] === this.syscallSlot && vcpu.mode === 64) {
         // The most frequent reason of all, without its service.
         this.served[this.syscallSlot] = this.served[this.syscallSlot]! + 1;
-        this.putRip(record, SYSCALL_BYTES);
+        this.putRip(record, this.memory.bytes[record + RECORD.length]!);
         this.executed--;
         return this.leave(EXIT.SYSCALL);
       }

@@ -209,8 +209,8 @@ export class Flags {
     this.chain(result, b, a, result);
   }
 
-  /** After an operation that clears CF and OF. */
-  logic(result: number): void {
+  /** After an operation on `size` bytes that clears CF and OF; `result` is a local, sign-extended. */
+  logic(result: number, _size: Size = 8): void {
     const { e, state } = this;
     e.i32(0).v128(ZEROS).simdMem("v128_store", STATE.flagX);
     e.i32(0).v128(ZEROS).simdMem("v128_store", STATE.flagS);

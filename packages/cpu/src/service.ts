@@ -1,5 +1,5 @@
 import type { Engine } from "./engine.ts";
-import { ENGINE, RECORD, WATCH } from "./layout.ts";
+import { ACCESS, ENGINE, RECORD, WATCH } from "./layout.ts";
 
 /** What became of an instruction that JavaScript executed. */
 export const SERVICE_RESULT = {
@@ -16,7 +16,8 @@ export const SERVICE_RESULT = {
 } as const;
 
 /** Sizes of x87 environments and states in 16-bit form. */
-const SHORT_FORMS = new Set([14, 94]);
+const SHORT_ENVIRONMENT = 14;
+const SHORT_FORMS = new Set([SHORT_ENVIRONMENT, 94]);
 
 /**
  * Machine address of a long memory operand, 0 with the fault set. AMD's processors look at its two ends before they begin, as
@@ -33,15 +34,16 @@ export function longOperand(
   const end = operandByte(engine, record, size - 1);
   const { words } = engine.memory;
   const { translate } = engine.exports;
-  // Alignment is looked at for the whole operand, if at all.
+  // The 16-bit environment is read whatever its alignment.
   const watch = words[ENGINE.watch / 4]!;
-  words[ENGINE.watch / 4] = watch & ~WATCH.ALIGNMENT;
+  if (access === ACCESS.READ && size === SHORT_ENVIRONMENT) words[ENGINE.watch / 4] = watch & ~WATCH.ALIGNMENT;
   // The first access is to a control word, in its 16- or 32-bit form.
   const reached =
     (first === "end" || translate(begin, SHORT_FORMS.has(size) ? 2 : 4, access) !== 0) &&
     translate(end, 1, access) !== 0;
+  const at = reached ? engine.operand(record, size, access) : 0;
   words[ENGINE.watch / 4] = watch;
-  return reached ? engine.operand(record, size, access) : 0;
+  return at;
 }
 
 /** Linear address of byte `index` of the record's memory operand: the offset wraps as the address size demands. */

@@ -63,7 +63,7 @@ function logic(name: "and" | "or" | "xor" | "test"): Definition {
       const result = e.temporary("i64");
       combine(e, op, size, a, b);
       e.set(result);
-      c.flags.logic(result);
+      c.flags.logic(result, size);
       if (name !== "test") left!.store(size, () => e.get(result));
       e.release("i64", a, b, result);
     },

@@ -3,11 +3,17 @@ import type { Size } from "../lowering.ts";
 import { type Block, type Graph, type RegionInstruction, successors } from "./control-flow.ts";
 import type { Structure } from "./structure.ts";
 
+/** An instruction does something that the region did not foresee: the region is not translated. */
+export class UntranslatableError extends Error {
+  override readonly name = "UntranslatableError";
+}
+
 /**
- * How the status flags are held: `full` in the engine's state; `words`, the same five words in locals; otherwise as what an
- * operation left, from which they follow.
+ * How the status flags are held: `full` in the engine's state; `words`, the same five words in locals; `dead`, not at all,
+ * where they are replaced before anything asks for them; otherwise as what an operation left, from which they follow. A
+ * bitwise operation leaves what subtracting zero from its result would.
  */
-export type FlagKind = "full" | "words" | "subtract" | "add" | "logic" | "inc" | "dec";
+export type FlagKind = "full" | "words" | "dead" | "subtract" | "add" | "inc" | "dec";
 
 /** One of the values of {@link flagForm}: equal forms are the same object. */
 export interface FlagForm {
@@ -20,7 +26,7 @@ const FORMS = new Map<string, FlagForm>();
 
 /** The form of `kind` on `size` bytes. */
 export function flagForm(kind: FlagKind, size: Size): FlagForm {
-  const sized = kind === "full" || kind === "words" || kind === "logic" ? 8 : size;
+  const sized = kind === "full" || kind === "words" || kind === "dead" ? 8 : size;
   const key = `${kind}${sized}`;
   let form = FORMS.get(key);
   if (form === undefined) {
@@ -32,6 +38,7 @@ export function flagForm(kind: FlagKind, size: Size): FlagForm {
 
 export const FULL: FlagForm = flagForm("full", 8);
 export const WORDS: FlagForm = flagForm("words", 8);
+export const DEAD: FlagForm = flagForm("dead", 8);
 
 /** Operations whose semantics set all flags, outside of any condition, through one method of the flags. */
 const KINDS: Readonly<Record<string, FlagKind>> = {
@@ -41,10 +48,10 @@ const KINDS: Readonly<Record<string, FlagKind>> = {
   cmp: "subtract",
   neg: "subtract",
   cmpxchg: "subtract",
-  and: "logic",
-  or: "logic",
-  xor: "logic",
-  test: "logic",
+  and: "subtract",
+  or: "subtract",
+  xor: "subtract",
+  test: "subtract",
   inc: "inc",
   dec: "dec",
 };
@@ -75,10 +82,31 @@ export function hasConstantCount({ kinds, immediate, sizes }: RegionInstruction[
   return kinds[1] === OPERAND.IMMEDIATE && (immediate & (sizes[0] === 8 ? 63 : 31)) !== 0;
 }
 
-/** Whether an instruction sets all flags and needs none. */
-export function replacesFlags({ handler }: RegionInstruction): boolean {
-  const kind = KINDS[handler.definition.name];
-  return kind === "add" || kind === "subtract" || kind === "logic";
+/** Definitions whose register forms never leave in their middle, and read no flags. */
+const QUIET = new Set([...Object.keys(KINDS), "mov", "lea", "movzx", "movsx", "movsxd", "nop"]);
+const KEEP_CARRY = new Set(["inc", "dec"]);
+
+/**
+ * Instructions of a block after which its flags have been replaced, if nothing up to there can leave or ask for the old ones:
+ * the index of the last of them, else -1.
+ */
+export function replacesFlagsAt({ instructions }: Block): number {
+  for (let index = 0; index < instructions.length; index++) {
+    const { instruction, handler } = instructions[index]!;
+    const { name } = handler.definition;
+    if (instruction.kinds.includes(OPERAND.MEMORY) || !QUIET.has(name) || KEEP_CARRY.has(name)) return -1;
+    if (KINDS[name] !== undefined) return index;
+  }
+  return -1;
+}
+
+/**
+ * For a loop's header: after which instruction the budget is looked at, so that the loop need not carry the flags from before
+ * it; -1 when that comes first.
+ */
+export function lateBudgetCheck(block: Block): number {
+  const index = replacesFlagsAt(block);
+  return index < block.instructions.length - 1 ? index : -1;
 }
 
 /**
@@ -90,6 +118,11 @@ export function formsAtEntry(graph: Graph, structure: Structure): ReadonlyMap<nu
   for (const edge of structure.dispatched) fixed.add(edge % 4096);
   const entry = new Map<number, FlagForm>();
   for (const offset of fixed) entry.set(offset, FULL);
+  for (const [offset, block] of graph.blocks)
+    if (structure.loopHeaders.has(offset) ? lateBudgetCheck(block) >= 0 : replacesFlagsAt(block) >= 0) {
+      fixed.add(offset);
+      entry.set(offset, DEAD);
+    }
   const order = [...structure.number.keys()].filter((offset) => graph.blocks.has(offset));
   for (let changed = true; changed; ) {
     changed = false;
@@ -119,7 +152,7 @@ function isFlexible(offset: number, graph: Graph, structure: Structure): boolean
 
 /** Whether the dispatcher can tell that the words are of this form. */
 function isCheckable({ kind }: FlagForm): boolean {
-  return kind === "subtract" || kind === "add" || kind === "logic";
+  return kind === "subtract" || kind === "add";
 }
 
 function formAtEnd({ instructions }: Block): FlagForm | undefined {

@@ -1,10 +1,9 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
 import { STATE } from "../layout.ts";
 import { combine, Flags, type Size, type StateAccess, signExtend, stepOverflow } from "../lowering.ts";
-import { type FlagForm, FULL, flagForm, WORDS } from "./flag-forms.ts";
+import { DEAD, type FlagForm, FULL, flagForm, UntranslatableError, WORDS } from "./flag-forms.ts";
 
 const SIGN = 0x80000000 | 0;
-const NONE = new Uint8Array(16);
 
 /** Compares signed or unsigned, by the condition's number without its lowest bit. */
 const COMPARISONS: Readonly<Record<number, readonly [plain: string, negated: string]>> = {
@@ -33,8 +32,8 @@ export class RegionFlags extends Flags {
   /** Locals of the words, by their address in the engine's state. */
   private readonly words: ReadonlyMap<number, number>;
   /**
-   * Left and right operand of `subtract` and `add`; the result of `logic`; CF (in bit 63, else zero) and the result of `inc`
-   * and `dec`. Sign-extended.
+   * Left and right operand of `subtract` and `add`; CF (in bit 63, else zero) and the result of `inc` and `dec`.
+   * Sign-extended.
    */
   private readonly first: number;
   private readonly second: number;
@@ -76,9 +75,9 @@ export class RegionFlags extends Flags {
     this.begin(flagForm("subtract", size));
   }
 
-  override logic(result: number): void {
-    this.code.get(result).set(this.first);
-    this.begin(flagForm("logic", 8));
+  override logic(result: number, size: Size = 8): void {
+    this.code.get(result).set(this.first).i64(0).set(this.second);
+    this.begin(flagForm("subtract", size));
   }
 
   override step(name: "inc" | "dec", result: number, size: Size): void {
@@ -110,6 +109,14 @@ export class RegionFlags extends Flags {
     this.inWords = true;
   }
 
+  /** Brings the flags into the form in which the next block expects them. */
+  become(form: FlagForm): void {
+    if (form === FULL) this.fill();
+    else if (form === WORDS) this.toWords();
+    else if (form !== DEAD && form !== this.form)
+      throw new UntranslatableError(`${form.kind} flags are expected, ${this.form.kind} ones are there`);
+  }
+
   /** After this the origin is forgotten: the words are whatever the instruction made of them. */
   forget(): void {
     this.toWords();
@@ -120,12 +127,6 @@ export class RegionFlags extends Flags {
   emitFill(form: FlagForm): void {
     const e = this.code;
     if (form === FULL) return;
-    if (form.kind === "logic") {
-      e.i32(0).v128(NONE).simdMem("v128_store", STATE.flagX);
-      e.i32(0).v128(NONE).simdMem("v128_store", STATE.flagS);
-      e.i32(0).get(this.first).mem("i64_store", STATE.flagResult);
-      return;
-    }
     if (form !== WORDS) this.emitWords(form);
     for (const [address, local] of this.words) e.i32(0).get(local).mem("i64_store", address);
   }
@@ -149,9 +150,6 @@ export class RegionFlags extends Flags {
         combine(e, "add", size, first, second);
         e.tee(result).set(s).get(first).set(x).get(second).set(y);
         break;
-      case "logic":
-        e.i64(0).tee(x).tee(y).set(s).get(first).set(result);
-        break;
       case "inc":
       case "dec": {
         const [before, overflow] = [e.temporary("i64"), e.temporary("i64")];
@@ -173,29 +171,19 @@ export class RegionFlags extends Flags {
       signExtend(e, size);
       e.get(local).op("i64_xor").op("i64_or");
     };
-    if (kind === "logic") {
-      load(STATE.flagResult);
-      e.set(first);
-      load(STATE.flagX);
-      load(STATE.flagY);
-      e.op("i64_or");
-      load(STATE.flagS);
-      e.op("i64_or");
-    } else {
-      const subtracts = kind === "subtract";
-      load(subtracts ? STATE.flagS : STATE.flagX);
-      e.set(first);
-      load(STATE.flagY);
-      e.set(second);
-      combine(e, subtracts ? "sub" : "add", size, first, second);
-      load(subtracts ? STATE.flagX : STATE.flagS);
-      e.op("i64_xor");
-      load(STATE.flagResult);
-      load(subtracts ? STATE.flagX : STATE.flagS);
-      e.op("i64_xor").op("i64_or");
-      extended(first);
-      extended(second);
-    }
+    const subtracts = kind === "subtract";
+    load(subtracts ? STATE.flagS : STATE.flagX);
+    e.set(first);
+    load(STATE.flagY);
+    e.set(second);
+    combine(e, subtracts ? "sub" : "add", size, first, second);
+    load(subtracts ? STATE.flagX : STATE.flagS);
+    e.op("i64_xor");
+    load(STATE.flagResult);
+    load(subtracts ? STATE.flagX : STATE.flagS);
+    e.op("i64_xor").op("i64_or");
+    extended(first);
+    extended(second);
     load(STATE.flagDelta);
     e.op("i64_or").op("i64_eqz");
   }
@@ -206,9 +194,6 @@ export class RegionFlags extends Flags {
       case "subtract":
         this.compareOperands("lt_u");
         e.op("i64_extend_i32_u").i64(63).op("i64_shl");
-        return;
-      case "logic":
-        e.i64(0);
         return;
       case "inc":
       case "dec":
@@ -221,11 +206,8 @@ export class RegionFlags extends Flags {
   }
 
   override overflowWord(): void {
-    if (this.form.kind === "logic") this.code.i64(0);
-    else {
-      this.toWords();
-      super.overflowWord();
-    }
+    this.toWords();
+    super.overflowWord();
   }
 
   override signWord(): void {
@@ -255,7 +237,7 @@ export class RegionFlags extends Flags {
   /** The local from which SF, ZF and PF follow, if there is one. */
   private resultLocal(): number | undefined {
     const { kind } = this.form;
-    return kind === "logic" ? this.first : kind === "inc" || kind === "dec" ? this.second : undefined;
+    return kind === "inc" || kind === "dec" ? this.second : undefined;
   }
 
   /** After a subtraction: compares left and right, as 32-bit numbers where they are no longer. */
@@ -274,10 +256,6 @@ export class RegionFlags extends Flags {
     const relation = COMPARISONS[code >> 1]?.[code & 1];
     const { kind, size } = this.form;
     if (kind === "subtract" && relation !== undefined) this.compareOperands(relation);
-    else if (kind === "logic" && relation !== undefined)
-      e.get(first)
-        .i64(0)
-        .op(`i64_${relation}` as Parameters<CodeEmitter["op"]>[0]);
     else if (kind === "subtract" && code >> 1 === 4) {
       combine(e, "sub", size, first, second);
       e.i64(0).op(code & 1 ? "i64_ge_s" : "i64_lt_s");

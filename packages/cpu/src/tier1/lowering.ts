@@ -16,7 +16,7 @@ import { BytesPlace } from "../tier0/lowering.ts";
 import { registerAddress } from "../tier0/select.ts";
 import { emitTlbProbe } from "../tlb-probe.ts";
 import type { RegionInstruction } from "./control-flow.ts";
-import { type FlagForm, formAfter, keepsFlags, WORDS } from "./flag-forms.ts";
+import { type FlagForm, formAfter, keepsFlags, UntranslatableError, WORDS } from "./flag-forms.ts";
 import { FLAG_WORDS, RegionFlags } from "./flags.ts";
 import { type FloatBounds, type VectorLocals, VectorPlace } from "./vector-place.ts";
 
@@ -189,11 +189,6 @@ class ConstantPlace implements Place {
   address(): void {
     throw new Error("an immediate has no address in translated code");
   }
-}
-
-/** An instruction does something that the region did not foresee: the region is not translated. */
-export class UntranslatableError extends Error {
-  override readonly name = "UntranslatableError";
 }
 
 /** Whether the memory operand's segment has a base: in 64-bit mode only FS and GS do. */

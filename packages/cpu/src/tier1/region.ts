@@ -5,8 +5,8 @@ import type { HelperFunctions } from "../helpers.ts";
 import { ENGINE, RECORD, STATE } from "../layout.ts";
 import { X87Stack } from "../semantics/x87-stack.ts";
 import type { Block, Graph, RegionInstruction } from "./control-flow.ts";
-import { type FlagForm, FULL, formAfter, formsAtEntry, replacesFlags, WORDS } from "./flag-forms.ts";
-import { type RegionFrame, RegionLowering, UntranslatableError } from "./lowering.ts";
+import { DEAD, type FlagForm, FULL, formAfter, formsAtEntry, lateBudgetCheck } from "./flag-forms.ts";
+import { type RegionFrame, RegionLowering } from "./lowering.ts";
 import { analyse, ROOT, type Structure } from "./structure.ts";
 import { FloatBounds, VectorLocals } from "./vector-place.ts";
 
@@ -14,23 +14,6 @@ import { FloatBounds, VectorLocals } from "./vector-place.ts";
 const LOCAL_REGISTERS = 9;
 /** Entries are numbered in eight bits. */
 const MAX_ENTRIES = 256;
-/** Definitions whose register forms never leave in their middle. */
-const QUIET = new Set([
-  "mov",
-  "lea",
-  "add",
-  "sub",
-  "cmp",
-  "neg",
-  "and",
-  "or",
-  "xor",
-  "test",
-  "movzx",
-  "movsx",
-  "movsxd",
-  "nop",
-]);
 
 /** Where an edge may branch to: the label, and which block it leads to. */
 interface Context {
@@ -278,7 +261,7 @@ class RegionWriter {
     }
     const label = e.loop();
     // Back edges come here: the place to look at the budget, or soon after.
-    if (this.lateCheck(offset) < 0) {
+    if (lateBudgetCheck(this.graph.blocks.get(offset)!) < 0) {
       this.lowering.flags.begin(this.forms.get(offset)!);
       this.lowering.checkBudget(this.place.recordOf(offset), 0);
     }
@@ -301,25 +284,14 @@ class RegionWriter {
     this.tree(merge, context);
   }
 
-  /**
-   * Instructions of a loop header after which the budget is checked: behind the first that replaces the flags, if nothing
-   * before it can leave. Then the loop need not carry the old ones. -1 when the check comes first.
-   */
-  private lateCheck(offset: number): number {
-    const { instructions } = this.graph.blocks.get(offset)!;
-    for (let index = 0; index < instructions.length - 1; index++) {
-      const item = instructions[index]!;
-      if (item.instruction.kinds.includes(OPERAND.MEMORY) || !QUIET.has(item.handler.definition.name)) return -1;
-      if (replacesFlags(item)) return index;
-    }
-    return -1;
-  }
-
   private dispatch(context: Context): void {
     const { e, frame, lowering } = this;
     const labels = this.structure.entries.map((offset) => context.blocks.get(offset)!);
     // An entry that expects flags of one form is left to the interpreter while they have another.
-    const checked = this.structure.entries.filter((offset) => this.forms.get(offset) !== FULL);
+    const checked = this.structure.entries.filter((offset) => {
+      const form = this.forms.get(offset);
+      return form !== FULL && form !== DEAD;
+    });
     const stubs = new Map(checked.map((offset) => [offset, e.block()]));
     const targets = this.structure.entries.map((offset, index) => stubs.get(offset) ?? labels[index]!);
     if (targets.length > 1) e.get(frame.entry).brTable(targets.slice(0, -1), targets[targets.length - 1]!);
@@ -345,7 +317,7 @@ class RegionWriter {
     const count = instructions.length;
     if (count > 0) e.get(frame.budget).i32(count).op("i32_sub").set(frame.budget);
     lowering.flags.begin(this.forms.get(block.offset)!);
-    const check = this.structure.loopHeaders.has(block.offset) ? this.lateCheck(block.offset) : -1;
+    const check = this.structure.loopHeaders.has(block.offset) ? lateBudgetCheck(block) : -1;
     frame.vectors.forget();
     lowering.directCall = end.kind === "call";
     instructions.forEach((item, index) => {
@@ -385,21 +357,19 @@ class RegionWriter {
   /** Goes from one block to another, or out of the region. */
   private edge(from: number, to: number, context: Context): void {
     const { e, frame, graph, structure } = this;
-    const { flags } = this.lowering;
     if (!graph.blocks.has(to)) {
       this.leaveTo(to);
       return;
     }
-    const form = this.forms.get(to)!;
-    if (form === FULL) flags.fill();
-    else if (form === WORDS) flags.toWords();
-    else if (flags.form !== form) throw new UntranslatableError(`${form.kind} flags expected, not ${flags.form.kind}`);
-    if (structure.dispatched.has(from * 4096 + to)) {
+    const isDispatched = structure.dispatched.has(from * 4096 + to);
+    if (isDispatched) {
       e.get(frame.budget).i32(0).op("i32_le_s").if();
       this.leaveTo(to);
       e.end();
-      e.i32(this.entryNumber.get(to)!).set(frame.entry).br(frame.top);
-    } else if (structure.number.get(to)! <= structure.number.get(from)!) e.br(context.loops.get(to)!);
+    }
+    this.lowering.flags.become(this.forms.get(to)!);
+    if (isDispatched) e.i32(this.entryNumber.get(to)!).set(frame.entry).br(frame.top);
+    else if (structure.number.get(to)! <= structure.number.get(from)!) e.br(context.loops.get(to)!);
     else if (structure.merges.has(to)) e.br(context.blocks.get(to)!);
     else this.tree(to, context);
   }

@@ -8,7 +8,7 @@ import { isFloatSilent } from "../semantics/simd-float-inline.ts";
 import type { HandlerTable } from "../tier0/handlers.ts";
 import type { Selector } from "../tier0/select.ts";
 import { collectRegion, type Graph, graphSize } from "./control-flow.ts";
-import { UntranslatableError } from "./lowering.ts";
+import { UntranslatableError } from "./flag-forms.ts";
 import { emitRegion, type RegionPlace } from "./region.ts";
 
 /** Samples at one place before it is translated. */
