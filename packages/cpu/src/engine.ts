@@ -9,7 +9,8 @@ import { segmentsAllow } from "./segments.ts";
 import { SERVICE_RESULT, type Service } from "./service.ts";
 import { SERVICES } from "./services.ts";
 import { HandlerTable } from "./tier0/handlers.ts";
-import { buildTier0, type Tier0Exports } from "./tier0/module.ts";
+import { loadTier0 } from "./tier0/load.ts";
+import type { Tier0Exports } from "./tier0/module.ts";
 import { Selector, writeRecord } from "./tier0/select.ts";
 import { Translator } from "./tier1/translator.ts";
 import { SoftTlb } from "./tlb.ts";
@@ -108,9 +109,7 @@ export class Engine implements PublicEngine {
     this.table = new HandlerTable();
     this.services = this.table.handlers.map((handler) => SERVICES[handler.definition.name]);
     this.selector = new Selector(this.table, options.features && new Set(options.features));
-    const module = new WebAssembly.Module(
-      buildTier0(this.table, wasm.buffer.byteLength / 65536) as Uint8Array<ArrayBuffer>,
-    );
+    const module = new WebAssembly.Module(loadTier0(this.table) as Uint8Array<ArrayBuffer>);
     this.exports = new WebAssembly.Instance(module, {
       e: { m: wasm, t: () => this.ports.readTsc(this.current) },
     }).exports as unknown as Tier0Exports;

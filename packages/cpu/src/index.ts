@@ -5,8 +5,12 @@
 export {
   type BareAction,
   type BareFault,
+  type BareFaultStop,
+  type BareInterruptStop,
   type BareMachine,
   type BareMachineOptions,
+  type BarePlainStop,
+  type BareReturnStop,
   type BareStop,
   createBareMachine,
 } from "./bare/machine.ts";

@@ -34,14 +34,13 @@ export function longOperand(
   const end = operandByte(engine, record, size - 1);
   const { words } = engine.memory;
   const { translate } = engine.exports;
-  // The 16-bit environment is read whatever its alignment.
-  const watch = words[ENGINE.watch / 4]!;
-  if (access === ACCESS.READ && size === SHORT_ENVIRONMENT) words[ENGINE.watch / 4] = watch & ~WATCH.ALIGNMENT;
   // The first access is to a control word, in its 16- or 32-bit form.
-  const reached =
-    (first === "end" || translate(begin, SHORT_FORMS.has(size) ? 2 : 4, access) !== 0) &&
-    translate(end, 1, access) !== 0;
-  const at = reached ? engine.operand(record, size, access) : 0;
+  if (first === "begin" && translate(begin, SHORT_FORMS.has(size) ? 2 : 4, access) === 0) return 0;
+  if (translate(end, 1, access) === 0) return 0;
+  const watch = words[ENGINE.watch / 4]!;
+  // Words are all that the 16-bit environment is read as.
+  if (access === ACCESS.READ && size === SHORT_ENVIRONMENT) words[ENGINE.watch / 4] = watch & ~WATCH.ALIGNMENT;
+  const at = engine.operand(record, size, access);
   words[ENGINE.watch / 4] = watch;
   return at;
 }

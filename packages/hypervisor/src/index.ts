@@ -10,6 +10,7 @@ export { DIFFERENCES, type Difference, renderHypercalls } from "./documentation.
 export { Domain, type DomainOptions, type Shutdown } from "./domain.ts";
 export { type Channel, type EventAbi, EventChannels, type HostChannel, type HostListener } from "./event-channels.ts";
 export type { FifoEvents, FifoQueues } from "./event-fifo.ts";
+export type { KernelGate } from "./gate.ts";
 export type { GuestMapping } from "./grant-map.ts";
 export { type ActiveGrant, type GrantLink, type GrantMapping, GrantTable, mapGrant } from "./grants.ts";
 export { HypercallHistory, type RememberedHypercall } from "./history.ts";

@@ -20,22 +20,41 @@ export interface BareFault {
 /** What a callback wants: execute on at RIP, execute on after the instruction, or come back from {@link BareMachine.run}. */
 export type BareAction = "resume" | "skip" | "stop";
 
-/** Why {@link BareMachine.run} or {@link BareMachine.call} came back. RIP tells where. */
-export type BareStop =
-  /** As many instructions as were allowed, or a few more. */
-  | { readonly reason: "limit" }
-  /** HLT; RIP is after it. */
-  | { readonly reason: "halt" }
-  /** {@link BareMachine.stop}. */
-  | { readonly reason: "stopped" }
-  /** A fault that no callback took; RIP is at the instruction. */
-  | { readonly reason: "fault"; readonly fault: BareFault }
-  /** `int n`, `int3` or `into` that no callback took; RIP is after the instruction. */
-  | { readonly reason: "interrupt"; readonly vector: number }
-  /** `syscall` or `sysenter` that no callback took; RIP is after the instruction. */
-  | { readonly reason: "syscall" }
-  /** The function returned `value` in RAX, or EAX in 32-bit mode. */
-  | { readonly reason: "return"; readonly value: bigint };
+/** A stop without anything to tell but its reason. */
+export interface BarePlainStop {
+  /**
+   * `limit`: as many instructions as were allowed, or a few more. `halt`: HLT; RIP is after it. `stopped`:
+   * {@link BareMachine.stop}. `syscall`: `syscall` or `sysenter` that no callback took; RIP is after the instruction.
+   */
+  readonly reason: "limit" | "halt" | "stopped" | "syscall";
+}
+
+/** A fault that no callback took; RIP is at the instruction. */
+export interface BareFaultStop {
+  /** Tells it from the other stops. */
+  readonly reason: "fault";
+  /** The fault. */
+  readonly fault: BareFault;
+}
+
+/** `int n`, `int3` or `into` that no callback took; RIP is after the instruction. */
+export interface BareInterruptStop {
+  /** Tells it from the other stops. */
+  readonly reason: "interrupt";
+  /** The interrupt's number. */
+  readonly vector: number;
+}
+
+/** A function that was called has returned. */
+export interface BareReturnStop {
+  /** Tells it from the other stops. */
+  readonly reason: "return";
+  /** What it returned in RAX, or EAX in 32-bit mode. */
+  readonly value: bigint;
+}
+
+/** Why {@link BareMachine.run} or {@link BareMachine.call} came back; look at `reason` first. */
+export type BareStop = BarePlainStop | BareFaultStop | BareInterruptStop | BareReturnStop;
 
 /** What {@link createBareMachine} needs; everything has a default. */
 export interface BareMachineOptions extends Pick<EngineOptions, "translate" | "sampleInterval"> {

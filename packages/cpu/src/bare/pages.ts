@@ -12,7 +12,9 @@ const LIMIT = 1n << 47n;
 
 /** What a program may do with pages; all of it when left out. */
 export interface PageRights {
+  /** Whether code may write to the pages; yes when left out. */
   readonly writable?: boolean;
+  /** Whether code may be executed in them; yes when left out. */
   readonly executable?: boolean;
 }
 

@@ -34,10 +34,13 @@ export interface Tier0Exports {
   readonly table: WebAssembly.Table;
 }
 
+/** Pages of 64 KiB that a 32-bit memory has at most: the module does for any size. */
+const MAX_PAGES = 65536;
+
 /** Emits the whole interpreter: main loop, a cold function for each handler, page walker. */
-export function buildTier0(table: HandlerTable, memoryPages: number): Uint8Array {
+export function buildTier0(table: HandlerTable): Uint8Array {
   const module = new ModuleBuilder();
-  module.importMemory({ module: "e", name: "m", minimum: memoryPages, maximum: memoryPages });
+  module.importMemory({ module: "e", name: "m", minimum: 1, maximum: MAX_PAGES });
   const timestamp = module.importFunction("e", "t", { parameters: [], results: ["i64"] });
   const recordToStatus = { parameters: ["i32"], results: ["i32"] } as const;
   const run = module.declare(recordToStatus, "run");
