@@ -24,6 +24,8 @@ const FETCH = 16;
 /** A call of `run` executes so many instructions; none of the cases needs more. */
 const BUDGET = 1000;
 const SLICES = 1000;
+/** Most elements of a repeated string instruction in a case: some are done one at a time. */
+const MOST_ELEMENTS = 1 << 16;
 
 /** Linux's descriptors of user mode, and two of the kernel's that user mode can't load (arch/x86/kernel/cpu/common.c). */
 const DESCRIPTORS: ReadonlyMap<number, bigint> = new Map([
@@ -168,7 +170,7 @@ export class CaseMachine {
   private step(rip: bigint, repeated: boolean): Exit {
     let exit = this.vcpu.step();
     // Long string instructions pause.
-    for (let i = 0; repeated && exit.reason === EXIT.BUDGET && this.vcpu.rip === rip && i < SLICES; i++)
+    for (let i = 0; repeated && exit.reason === EXIT.BUDGET && this.vcpu.rip === rip && i < MOST_ELEMENTS; i++)
       exit = this.vcpu.step();
     return exit;
   }
