@@ -1,5 +1,6 @@
 import type { MachineMemory } from "@paravirt/core";
-import { decode, INVALID, Instruction, OPCODES } from "@paravirt/x86";
+import { decode, INVALID, type Instruction, OPCODES } from "@paravirt/x86";
+import { engineInstruction } from "./decoding.ts";
 import { CODE_TABLE_BYTES, type EngineLayout, FRAME, RECORD } from "./layout.ts";
 import { type Selector, writeRecord } from "./tier0/select.ts";
 import type { CodeListener, SoftTlb } from "./tlb.ts";
@@ -57,7 +58,7 @@ export class CodeCache implements CodeListener {
   private readonly freeTables: number[] = [];
   private nextTable = 0;
   private nextRecord: number;
-  private readonly instruction = new Instruction({ amd: true });
+  private readonly instruction = engineInstruction();
   private readonly endsBlock: boolean[] = OPCODES.map((row) => ENDS_BLOCK.has(row.name));
   private tlb: SoftTlb | undefined;
   /** Counts how often everything was forgotten: record addresses from before are stale. */

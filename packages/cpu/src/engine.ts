@@ -1,8 +1,9 @@
 /// <reference path="./webassembly.d.ts" />
 import type { FrameGuard, MachineMemory, TlbPort } from "@paravirt/core";
-import { decode, Instruction, OPCODES, OPERAND, SEGMENT } from "@paravirt/x86";
+import { decode, type Instruction, OPCODES, OPERAND, SEGMENT } from "@paravirt/x86";
 import { CarefulStep, dropResumeFlag, flagsNeedCare } from "./careful-step.ts";
 import { CodeCache } from "./code-cache.ts";
+import { engineInstruction } from "./decoding.ts";
 import { ACCESS, ENGINE, type EngineLayout, FRAME, GATE, REASON, RECORD, STATE, STATUS, WALK } from "./layout.ts";
 import { createMemory } from "./memory.ts";
 import { segmentsAllow } from "./segments.ts";
@@ -87,7 +88,7 @@ export class Engine implements PublicEngine {
   readonly segmentSelectors: Uint16Array;
   private readonly services: (Service | undefined)[];
   private active: VirtualCpu | undefined;
-  private readonly instruction = new Instruction({ amd: true });
+  private readonly instruction = engineInstruction();
   private readonly crossing = new Uint8Array(32);
   private readonly translates: boolean;
   private readonly sampleInterval: number;
@@ -664,7 +665,7 @@ export class Engine implements PublicEngine {
     }
     let instruction = this.decoded.get(record);
     if (instruction === undefined) {
-      instruction = new Instruction({ amd: true });
+      instruction = engineInstruction();
       this.fetch(current, this.ripOf(record), instruction);
       this.decoded.set(record, instruction);
     }

@@ -1,6 +1,16 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
 import { ACCESS, TLB } from "./layout.ts";
 
+/** Pushes where, from the start of an array of the TLB, the slot for the i64 local `address` is (i32). */
+export function emitTlbSlot(e: CodeEmitter, address: number): void {
+  e.get(address)
+    .op("i32_wrap_i64")
+    .i32(8)
+    .op("i32_shr_u")
+    .i32((TLB.entries - 1) * TLB.entryBytes)
+    .op("i32_and");
+}
+
 /**
  * Emits the look into the TLB that both tiers do for an access of `size` bytes at the i64 local `address`: one compare
  * catches a miss and a page crossing, or for `aligned` accesses a miss and an address that is no multiple of their size,
@@ -21,12 +31,7 @@ export function emitTlbProbe(
   const entry = e.temporary("i32");
   const host = e.temporary("i32");
   const array = access === ACCESS.WRITE ? TLB.write : TLB.read;
-  e.get(address)
-    .op("i32_wrap_i64")
-    .i32(8)
-    .op("i32_shr_u")
-    .i32((TLB.entries - 1) * TLB.entryBytes)
-    .op("i32_and");
+  emitTlbSlot(e, address);
   e.get(tlb).op("i32_add").tee(entry).mem("i64_load", array);
   e.get(address);
   // An aligned access crosses no page; the address bits below its size, kept, make a misaligned one differ.

@@ -1,5 +1,6 @@
 import { ParavirtError } from "@paravirt/core";
-import { Instruction, OPCODES } from "@paravirt/x86";
+import { OPCODES } from "@paravirt/x86";
+import { engineInstruction } from "../decoding.ts";
 import { createEngine } from "../engine.ts";
 import { type CpuPorts, type Engine, type EngineOptions, EXIT, type Exit, type Vcpu } from "../vcpu.ts";
 import { PageMap, type PageRights } from "./pages.ts";
@@ -131,7 +132,7 @@ class Machine implements BareMachine {
   readonly vcpu: Vcpu;
   private readonly options: BareMachineOptions;
   private readonly pages: PageMap;
-  private readonly instruction = new Instruction({ amd: true });
+  private readonly instruction = engineInstruction();
   private stopping = false;
   private hasStack = false;
 

@@ -1,5 +1,6 @@
 import { ParavirtError } from "@paravirt/core";
-import { Instruction, OPCODES } from "@paravirt/x86";
+import { OPCODES } from "@paravirt/x86";
+import { engineInstruction } from "../decoding.ts";
 import { Engine } from "../engine.ts";
 import { ENGINE, STATE } from "../layout.ts";
 import { type CpuPorts, EXIT, type Exit } from "../vcpu.ts";
@@ -55,7 +56,7 @@ export class SingleStepBench implements StepBench {
   private readonly codeFrame: number;
   private readonly fpuImage = new Uint8Array(FXSAVE.size);
   private readonly fpuView = new DataView(this.fpuImage.buffer);
-  private readonly instruction = new Instruction({ amd: true });
+  private readonly instruction = engineInstruction();
   /** Where the case's instruction lies. */
   private start = 0n;
 

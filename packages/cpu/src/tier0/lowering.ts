@@ -2,7 +2,7 @@ import type { CodeEmitter } from "@paravirt/wasm-emit";
 import type { Helper, HelperFunctions } from "../helpers.ts";
 import { ENGINE, REASON, RECORD, STATE, STATUS, TLB } from "../layout.ts";
 import { Flags, type Lane, type Lowering, type Place, type Size, StateAccess, zeroExtend } from "../lowering.ts";
-import { emitTlbProbe } from "../tlb-probe.ts";
+import { emitTlbProbe, emitTlbSlot } from "../tlb-probe.ts";
 
 /** Labels and locals of the interpreter's main loop that its handlers use. */
 export interface LoopFrame {
@@ -240,12 +240,9 @@ export class HotLowering extends RecordLowering {
     const page = e.temporary("i64");
     const entry = e.temporary("i32");
     this.state.get64(STATE.ripBase);
-    e.i64(4096).op("i64_add").tee(page).op("i32_wrap_i64").i32(8).op("i32_shr_u");
-    e.i32((TLB.entries - 1) * TLB.entryBytes)
-      .op("i32_and")
-      .get(frame.tlb)
-      .op("i32_add")
-      .tee(entry);
+    e.i64(4096).op("i64_add").set(page);
+    emitTlbSlot(e, page);
+    e.get(frame.tlb).op("i32_add").tee(entry);
     e.mem("i64_load", TLB.execute).get(page).op("i64_ne").brIf(frame.cold);
     e.get(entry)
       .mem("i32_load", TLB.execute + 8)

@@ -4,6 +4,7 @@ import { HelperFunctions } from "../helpers.ts";
 import { ACCESS, CODE_TABLE_BYTES, ENGINE, REASON, RECORD, STATE, STATUS, TLB } from "../layout.ts";
 import { Flags, type Place, StateAccess } from "../lowering.ts";
 import { round } from "../semantics/x87-round.ts";
+import { emitTlbSlot } from "../tlb-probe.ts";
 import { emitGate, emitSyscallRegisters } from "./gate.ts";
 import type { Handler, HandlerTable } from "./handlers.ts";
 import { ColdLowering, HotLowering, type LoopFrame } from "./lowering.ts";
@@ -279,12 +280,7 @@ function emitMainLoop(
   e.end();
   // jump: find the record of nextRip through the execute TLB and the code page's table.
   const entry = e.local("i32");
-  e.get(nextRip)
-    .op("i32_wrap_i64")
-    .i32(8)
-    .op("i32_shr_u")
-    .i32((TLB.entries - 1) * TLB.entryBytes)
-    .op("i32_and");
+  emitTlbSlot(e, nextRip);
   e.get(tlb).op("i32_add").tee(entry).mem("i64_load", TLB.execute);
   e.get(nextRip).i64(-4096).op("i64_and").op("i64_ne").brIf(decodeExit);
   e.get(entry).mem("i32_load", TLB.execute + 8);

@@ -12,6 +12,7 @@ import {
   WATCH,
 } from "../layout.ts";
 import { StateAccess } from "../lowering.ts";
+import { emitTlbSlot } from "../tlb-probe.ts";
 
 const PTE = { present: 1, writable: 2, user: 4, accessed: 0x20, dirty: 0x40, pageSize: 0x80 } as const;
 const PAGE_FAULT = 14;
@@ -174,12 +175,7 @@ function emitFill(
     e.i32(1).op("i32_add");
   });
   state.get32(ENGINE.tlb);
-  e.get(address)
-    .op("i32_wrap_i64")
-    .i32(8)
-    .op("i32_shr_u")
-    .i32((TLB.entries - 1) * TLB.entryBytes)
-    .op("i32_and");
+  emitTlbSlot(e, address);
   e.op("i32_add").set(entry);
   const fill = (array: number) => {
     e.get(entry).get(address).i64(-4096).op("i64_and").mem("i64_store", array);
@@ -265,12 +261,7 @@ export function emitFindCode(e: CodeEmitter, walker: number): void {
   e.op("i32_add").mem("i32_load").tee(code).op("i32_eqz").if();
   give();
   state.get32(ENGINE.tlb);
-  e.get(address)
-    .op("i32_wrap_i64")
-    .i32(8)
-    .op("i32_shr_u")
-    .i32((TLB.entries - 1) * TLB.entryBytes)
-    .op("i32_and");
+  emitTlbSlot(e, address);
   e.op("i32_add").set(entry);
   e.get(entry).get(address).i64(-4096).op("i64_and").mem("i64_store", TLB.execute);
   e.get(entry)
@@ -337,13 +328,8 @@ export function emitTranslate(e: CodeEmitter, self: number, walker: number): voi
   state.get32(ENGINE.overlayAddress);
   e.get(address).op("i32_wrap_i64").i32(4095).op("i32_and").op("i32_add").return().end();
   state.get32(ENGINE.tlb);
-  e.get(address)
-    .op("i32_wrap_i64")
-    .i32(8)
-    .op("i32_shr_u")
-    .i32((TLB.entries - 1) * TLB.entryBytes)
-    .op("i32_and")
-    .op("i32_add");
+  emitTlbSlot(e, address);
+  e.op("i32_add");
   isWrite();
   e.i32(14).op("i32_shl").op("i32_add").tee(entry).mem("i64_load");
   e.get(address).i64(-4096).op("i64_and").op("i64_eq").if();

@@ -1,4 +1,5 @@
-import { decode, Instruction, OPCODES, OPERAND } from "@paravirt/x86";
+import { decode, type Instruction, OPCODES, OPERAND } from "@paravirt/x86";
+import { engineInstruction } from "../decoding.ts";
 import type { Handler } from "../tier0/handlers.ts";
 import type { Selector } from "../tier0/select.ts";
 
@@ -100,7 +101,7 @@ export function collectRegion(source: RegionSource, wanted: readonly number[]): 
 
 function decodeAt({ page, selector, mode }: RegionSource, offset: number): RegionInstruction | undefined {
   if (offset >= 4096) return undefined;
-  const instruction = new Instruction({ amd: true });
+  const instruction = engineInstruction();
   if (decode(page, offset, 4096, mode, instruction) === 0 || instruction.addressSize * 8 !== mode) return undefined;
   return { instruction, handler: selector.select(instruction), offset };
 }
