@@ -126,16 +126,22 @@ feed() {
   done
 }
 
+# Both ends of each pipe are opened here, where nothing waits: an open that waits for the other end fails when a signal
+# comes, a child's end say. 3 and 4 read what the command writes to 5 and 6.
+exec 7<>"$run/out" 3<"$run/out" 5>"$run/out"
+exec 7<>"$run/err" 4<"$run/err" 6>"$run/err" 7>&-
 printf '\\036s1\\n1' >&9
-relay o <"$run/out" 9>&9 & out=$!
-relay e <"$run/err" 9>&9 & err=$!
+relay o <&3 3<&- 4<&- 5>&- 6>&- & out=$!
+relay e <&4 3<&- 4<&- 5>&- 6>&- & err=$!
 if [ "$stdin" = 1 ]; then
-  feed >"$run/in" &
-  setsid sh ${places.command} <"$run/in" >"$run/out" 2>"$run/err" 8>&- 9>&-
+  exec 7<>"$run/in" 3<"$run/in" 4>"$run/in" 7>&-
+  feed >&4 3<&- 4>&- 5>&- 6>&- &
 else
-  setsid sh ${places.command} </dev/null >"$run/out" 2>"$run/err" 8>&- 9>&-
+  exec 3</dev/null 4>&-
 fi
+setsid sh ${places.command} <&3 >&5 2>&6 3<&- 4>&- 5>&- 6>&- 8>&- 9>&-
 status=$?
+exec 3<&- 4>&- 5>&- 6>&-
 
 ${places.reap ? REAP : ""}wait $out $err
 printf '\\036x%s\\n%s' "\${#status}" "$status" >&9

@@ -6,7 +6,10 @@ export type ParavirtErrorCode =
   | "BAD_IMAGE"
   | "UNSUPPORTED"
   | "OUT_OF_MEMORY"
-  | "UNAVAILABLE";
+  | "UNAVAILABLE"
+  | "BUSY"
+  | "DENIED"
+  | "IO";
 
 /** Thrown by every paravirt library for a caller's mistake or our own; a guest's mistake is never thrown. */
 export class ParavirtError extends Error {

@@ -33,26 +33,55 @@ export interface MachineMemory {
   readonly firstFrame: number;
 }
 
-/** A disk of 512-byte sectors. */
+/** A disk. Every sector number and count below is in units of 512 bytes, whatever {@link Disk.sectorSize} says. */
 export interface Disk {
-  /** 512-byte sectors in all. */
+  /** 512-byte sectors in all; a multiple of `sectorSize / 512`. May change: see {@link Disk.onResize}. */
   readonly sectors: number;
+  /** Bytes of the smallest piece that can be written by itself, as a guest is told; 512 when left out. */
+  readonly sectorSize?: 512 | 4096;
   /** Whether writes are refused. */
   readonly readOnly: boolean;
-  /** Fills `into` from `sector` on; may answer at once (memory) or later (file, network). */
+  /**
+   * Fills `into` from `sector` on; may answer at once (memory) or later (file, network). Fails with `OUT_OF_RANGE` past
+   * the end, `IO` when the medium fails.
+   */
   read(sector: number, into: readonly Uint8Array[]): void | Promise<void>;
-  /** Writes `from` at `sector`; durable only after {@link Disk.flush}. */
+  /** Writes `from` at `sector`; durable only after {@link Disk.flush}. `from` must stay as it is until the answer. */
   write(sector: number, from: readonly Uint8Array[]): void | Promise<void>;
-  /** Resolves when all earlier writes are durable. */
+  /** Resolves when all writes that were answered before the call are durable. */
   flush(): void | Promise<void>;
+  /** Tells that `count` sectors are not needed any more; they read as zeros or as before. Missing: no use for it. */
+  discard?(sector: number, count: number): void | Promise<void>;
+  /** Makes `count` sectors read as zeros, without data being passed. Missing: write zeros. */
+  writeZeroes?(sector: number, count: number): void | Promise<void>;
+  /** Has `listener` called after {@link Disk.sectors} changed; answers how to stop that. */
+  onResize?(listener: () => void): () => void;
+  /** Flushes, and gives up files, locks and connections. Nothing may be asked afterwards. */
+  close?(): void | Promise<void>;
 }
 
-/** One end of a link that carries Ethernet frames. */
+/** What is still to be done to a frame by whoever puts it on a wire: the sender left it undone since nobody may need it. */
+export interface PacketOffload {
+  /** The TCP or UDP checksum holds the sum of the pseudo-header only. A receiver may take the data as intact. */
+  readonly partialChecksum?: boolean;
+  /** The frame is one large TCP segment, to be cut into pieces of this many bytes of payload (GSO). */
+  readonly segmentSize?: number;
+}
+
+/** One end of a link that carries Ethernet frames, without their trailing checksum. */
 export interface PacketPort {
-  /** Sends a frame; the port keeps no reference after the call returns. */
-  send(frame: Uint8Array): void;
-  /** Sets the receiver of frames that come in; `undefined` drops them. */
-  onPacket(receiver: ((frame: Uint8Array) => void) | undefined): void;
+  /** Whether {@link PacketPort.send} takes frames with a {@link PacketOffload}; otherwise the sender finishes them. */
+  readonly takesOffloads?: boolean;
+  /** Sends a frame; the port keeps no reference after the call returns. A full link drops it. */
+  send(frame: Uint8Array, offload?: PacketOffload): void;
+  /**
+   * Sets the receiver of frames that come in; `undefined` drops them. A receiver that takes no offloads says so, and gets
+   * finished frames. The frame is valid during the call only.
+   */
+  onPacket(
+    receiver: ((frame: Uint8Array, offload?: PacketOffload) => void) | undefined,
+    options?: { readonly takesOffloads?: boolean },
+  ): void;
 }
 
 /** A byte stream with both directions, as a socket or a ring gives it. */

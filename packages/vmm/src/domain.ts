@@ -4,7 +4,9 @@ import { type DomId, type Mfn, ParavirtError, type Port } from "@paravirt/core";
 import type { Domain, HostChannel, HypercallCount, Hypervisor } from "@paravirt/hypervisor";
 import { GNTTAB_RESERVED, SHUTDOWN, XEN_LEGACY_MAX_VCPUS } from "@paravirt/xen-abi";
 import { populateDomain, removeDomainNodes, type Xenstore } from "@paravirt/xenstore";
+import type { Device } from "@paravirt/xenbus";
 import { type ConsoleStreams, StreamConsole } from "./console-streams.ts";
+import { type AttachedDevice, DomainDevices } from "./devices.ts";
 import type { MachineLoop } from "./loop.ts";
 import type { DomainShutdown, MachineDomainOptions } from "./options.ts";
 
@@ -43,6 +45,7 @@ export class MachineDomain {
   private readonly host: DomainHost;
   private readonly domain: Domain;
   private readonly streams: StreamConsole;
+  private readonly attachments: DomainDevices;
   private resolveShutdown!: (shutdown: DomainShutdown) => void;
   private ended = false;
 
@@ -61,6 +64,8 @@ export class MachineDomain {
       ...(options.vcpus === undefined ? {} : { vcpus: options.vcpus }),
     });
     this.id = this.domain.id;
+    const { hypervisor, store, loop } = host;
+    this.attachments = new DomainDevices(this.domain, { hypervisor, store, kick: () => loop.kick() });
     try {
       this.build(plan, options);
       host.loop.insert(this.domain.vcpus, this.id as DomId, {
@@ -140,6 +145,9 @@ export class MachineDomain {
       vcpus: options.vcpus ?? 1,
       store: { port: rings.storePort, frame: rings.storeFrame },
       console: { port: rings.consolePort, frame: rings.consoleFrame },
+      addDevices: () => {
+        for (const device of options.devices ?? []) this.starting.push(this.attachments.add(device));
+      },
     });
     const storeEnd: { channel?: HostChannel } = {};
     const ring = store.introduce(this.id, { page: page(rings.storeFrame), notify: () => storeEnd.channel?.notify() });
@@ -153,6 +161,31 @@ export class MachineDomain {
     });
     consoleEnd.channel = bindPort(domain, rings.consolePort, () => backend.event());
     streams.attach(backend);
+  }
+
+  /** Devices whose nodes are written and whose backends are still to be started. */
+  private readonly starting: ReturnType<DomainDevices["add"]>[] = [];
+
+  /** @internal Starts the backends of the devices that the domain was made with. */
+  async startDevices(): Promise<void> {
+    for (const device of this.starting.splice(0)) await this.attachments.start(device);
+  }
+
+  /** The devices that it has now. */
+  get devices(): readonly AttachedDevice[] {
+    return this.attachments.list();
+  }
+
+  /**
+   * Gives it a device, as `xl block-attach` and its kind do; the guest's driver connects when it finds the time.
+   * Rejects with `BUSY` when it has one of that type and number, `UNAVAILABLE` when it has ended, and with what the
+   * device's backend can't be started for.
+   */
+  async attach(device: Device): Promise<AttachedDevice> {
+    if (this.ended) throw new ParavirtError("UNAVAILABLE", `domain ${this.id} has ended`);
+    const attached = this.attachments.add(device);
+    await this.attachments.start(attached);
+    return attached;
   }
 
   /** Whether it still runs, or could. */
@@ -215,9 +248,12 @@ export class MachineDomain {
     store.shutdown(this.id);
     hypervisor.destroyDomain(this.domain);
     store.release(this.id);
-    removeDomainNodes(store.local, this.id);
-    this.host.forget(this);
-    this.resolveShutdown(shutdown);
+    // Backends let go first, and what they hold of the outside is closed when the promise resolves.
+    this.attachments.close().then(() => {
+      removeDomainNodes(store.local, this.id);
+      this.host.forget(this);
+      this.resolveShutdown(shutdown);
+    });
   }
 }
 

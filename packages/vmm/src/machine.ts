@@ -87,6 +87,12 @@ export class Machine {
       options,
     );
     this.members.set(domain.id, domain);
+    try {
+      await domain.startDevices();
+    } catch (error) {
+      domain.destroy();
+      throw error;
+    }
     const { signal } = options;
     if (signal !== undefined) {
       const abort = () => domain.destroy();

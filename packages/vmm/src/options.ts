@@ -1,6 +1,7 @@
 import type { KernelImage } from "@paravirt/boot";
 import type { Clock } from "@paravirt/core";
 import type { CpuModel } from "@paravirt/cpu";
+import type { Device } from "@paravirt/xenbus";
 import type { CrashReport, HypercallCount } from "@paravirt/hypervisor";
 
 /** What {@link createMachine} can be told. */
@@ -46,6 +47,8 @@ export interface MachineDomainOptions {
   readonly weight?: number;
   /** Percent of one processor that the domain may use, 0 for no limit. */
   readonly cap?: number;
+  /** Devices that it has from the start: disks, networks, shared folders. */
+  readonly devices?: readonly Device[];
   /** Leaves the domain paused until {@link MachineDomain.unpause}. */
   readonly paused?: boolean;
   /** Destroys the domain when aborted. */

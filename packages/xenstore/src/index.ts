@@ -41,6 +41,7 @@ export {
   populateDomain,
   populateHost,
   type RingNodes,
+  removeDeviceNodes,
   removeDomainNodes,
 } from "./populate.ts";
 export { DEFAULT_QUOTAS, type XenstoreQuotas } from "./quota.ts";

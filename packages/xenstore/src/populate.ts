@@ -126,6 +126,13 @@ export function removeDomainNodes(store: XenstoreAccess, domid: number): void {
   for (const type of store.list(backends) ?? []) store.remove(`${backends}/${type}/${domid}`);
 }
 
+/** Removes what {@link addDevice} wrote, and what both ends added to it. */
+export function removeDeviceNodes(store: XenstoreAccess, { domid, type, id }: DeviceNodes): void {
+  store.remove(`${domainPath(domid)}/device/${type}/${id}`);
+  store.remove(`${domainPath(0)}/backend/${type}/${domid}/${id}`);
+  store.remove(`/libxl/${domid}/device/${type}/${id}`);
+}
+
 /** Writes the nodes of one device, both ends in state 1 (Initialising), as the toolstack does. */
 export function addDevice(store: XenstoreAccess, device: DeviceNodes): void {
   const { domid, type, id } = device;
