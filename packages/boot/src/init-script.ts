@@ -127,21 +127,23 @@ feed() {
 }
 
 # Both ends of each pipe are opened here, where nothing waits: an open that waits for the other end fails when a signal
-# comes, a child's end say. 3 and 4 read what the command writes to 5 and 6.
+# comes, a child's end say. 3 and 4 read what the command writes to 5 and 6. Children close what isn't theirs by exec:
+# a redirection of a function's call would keep copies.
 exec 7<>"$run/out" 3<"$run/out" 5>"$run/out"
 exec 7<>"$run/err" 4<"$run/err" 6>"$run/err" 7>&-
 printf '\\036s1\\n1' >&9
-relay o <&3 3<&- 4<&- 5>&- 6>&- & out=$!
-relay e <&4 3<&- 4<&- 5>&- 6>&- & err=$!
+(exec <&3 3<&- 4<&- 5>&- 6>&-; relay o) & out=$!
+(exec <&4 3<&- 4<&- 5>&- 6>&-; relay e) & err=$!
 if [ "$stdin" = 1 ]; then
   exec 7<>"$run/in" 3<"$run/in" 4>"$run/in" 7>&-
-  feed >&4 3<&- 4>&- 5>&- 6>&- &
+  (exec >&4 3<&- 4>&- 5>&- 6>&-; feed) &
 else
-  exec 3</dev/null 4>&-
+  exec 3</dev/null
 fi
-setsid sh ${places.command} <&3 >&5 2>&6 3<&- 4>&- 5>&- 6>&- 8>&- 9>&-
+exec 4>&-
+(exec <&3 >&5 2>&6 3<&- 5>&- 6>&- 8>&- 9>&-; exec setsid sh ${places.command})
 status=$?
-exec 3<&- 4>&- 5>&- 6>&-
+exec 3<&- 5>&- 6>&-
 
 ${places.reap ? REAP : ""}wait $out $err
 printf '\\036x%s\\n%s' "\${#status}" "$status" >&9
