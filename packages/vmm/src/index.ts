@@ -4,6 +4,7 @@
  */
 export { instructionClock, realTimeClock, type VirtualClock } from "./clock.ts";
 export type { ConsoleStreams } from "./console-streams.ts";
+export type { AttachedDevice } from "./devices.ts";
 export type { MachineDomain } from "./domain.ts";
 export { createMachine, type Machine } from "./machine.ts";
 export type { GuestLayout } from "./mini/assemble-guest.ts";

@@ -55,7 +55,7 @@ export class Machine {
     this.loop.attach(this.hypervisor);
     this.loop.onFailure = (error) => {
       this.failure = error;
-      this.close();
+      void this.close();
     };
     this.hypervisor.onShutdown = (domain: Domain) =>
       this.hypervisor.queueListener(() => this.members.get(domain.id)?.finish());
@@ -63,13 +63,13 @@ export class Machine {
     this.xenstore = this.store.local;
     populateHost(this.xenstore);
     if (isVirtualClock(clock)) clock.advance(0);
-    options.signal?.addEventListener("abort", () => this.close(), { once: true });
-    if (options.signal?.aborted) this.close();
+    options.signal?.addEventListener("abort", () => void this.close(), { once: true });
+    if (options.signal?.aborted) void this.close();
   }
 
   /** Domains that haven't ended. */
   get domains(): readonly MachineDomain[] {
-    return [...this.members.values()];
+    return [...this.members.values()].filter((domain) => domain.running);
   }
 
   /**
@@ -116,12 +116,18 @@ export class Machine {
     return { instructions, tlbFills, faults, blocksDecoded, blocksTranslated, hypercalls };
   }
 
-  /** Destroys all domains and ends the machine loop. What broke the machine, if something did, is in {@link Machine.error}. */
-  close(): void {
-    if (this.closed) return;
-    this.closed = true;
-    for (const domain of this.domains) domain.destroy();
-    this.loop.close();
+  /**
+   * Destroys all domains and ends the machine loop. Resolves when their devices have let go of what they had outside:
+   * files are written, sockets closed. What broke the machine, if something did, is in {@link Machine.error}.
+   */
+  async close(): Promise<void> {
+    const domains = [...this.members.values()];
+    if (!this.closed) {
+      this.closed = true;
+      for (const domain of domains) domain.destroy();
+      this.loop.close();
+    }
+    await Promise.all(domains.map((domain) => domain.shutdown));
   }
 
   /** The mistake of ours that ended the machine loop; `undefined` while all is well. */
@@ -131,7 +137,12 @@ export class Machine {
 
   /** Closes the machine: `using machine = createMachine()`. */
   [Symbol.dispose](): void {
-    this.close();
+    void this.close();
+  }
+
+  /** Closes the machine and waits for its devices: `await using machine = createMachine()`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 }
 

@@ -1,8 +1,8 @@
 import type { KernelImage } from "@paravirt/boot";
 import type { Clock } from "@paravirt/core";
 import type { CpuModel } from "@paravirt/cpu";
-import type { Device } from "@paravirt/xenbus";
 import type { CrashReport, HypercallCount } from "@paravirt/hypervisor";
+import type { Device } from "@paravirt/xenbus";
 
 /** What {@link createMachine} can be told. */
 export interface MachineOptions {
