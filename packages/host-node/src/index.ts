@@ -4,7 +4,6 @@
  */
 export { type Apt, type AptOptions, type AptPackage, type AptPrograms, openApt } from "./apt.ts";
 export { defaultCacheFolder } from "./cache.ts";
-export { realTimeClock } from "./clock.ts";
 export {
   type DebianGuest,
   type DebianGuestOptions,

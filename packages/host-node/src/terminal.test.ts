@@ -5,7 +5,6 @@ import { PassThrough, Writable } from "node:stream";
 import type { ReadStream, WriteStream } from "node:tty";
 import { expect, test } from "vitest";
 import { defaultCacheFolder } from "./cache.ts";
-import { realTimeClock } from "./clock.ts";
 import { fileSink, nullSink, readSource, streamSink } from "./streams.ts";
 import { openTerminal } from "./terminal.ts";
 
@@ -117,14 +116,6 @@ test("a source gives bytes and its end once, and neither after it is closed", as
   other.end("y");
   await turn();
   expect(got.length).toBe(3);
-});
-
-test("the clock starts near zero, goes forward, and its base is the time of day", () => {
-  const clock = realTimeClock();
-  const first = clock.now();
-  const second = clock.now();
-  expect(first >= 0n && second >= first && first < 1_000_000_000n).toBe(true);
-  expect(Math.abs(Number(clock.wallClockBase / 1_000_000n) - Date.now())).toBeLessThan(5000);
 });
 
 test("the cache folder follows XDG, and ignores a relative XDG_CACHE_HOME", () => {
