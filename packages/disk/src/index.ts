@@ -1,0 +1,16 @@
+/**
+ * Virtual disks behind one port, {@link @paravirt/core!Disk}: raw and qcow2 images on any storage, copy-on-write overlays,
+ * memory, NBD and HTTP ranges.
+ * @packageDocumentation
+ */
+export type { Answer } from "./answer.ts";
+export type { BlockFile } from "./block-file.ts";
+export { memoryFile } from "./memory-file.ts";
+export { type OverlayDisk, type OverlayOptions, overlayDisk } from "./overlay.ts";
+export { checkQcow2, type Qcow2Report } from "./qcow2/check.ts";
+export type { Codecs } from "./qcow2/codecs.ts";
+export { type CreateQcow2Options, createQcow2 } from "./qcow2/create.ts";
+export { isQcow2 } from "./qcow2/header.ts";
+export { type OpenQcow2Options, openQcow2, type Qcow2Disk, type Qcow2Info, readQcow2Info } from "./qcow2/qcow2.ts";
+export type { Qcow2Snapshot } from "./qcow2/snapshots.ts";
+export { type MemoryDiskOptions, memoryDisk, type RawDiskOptions, type ResizableDisk, rawDisk } from "./raw.ts";
