@@ -12,11 +12,13 @@ import {
 } from "./operations.ts";
 import type { Permissions } from "./permissions.ts";
 import type { StoreState } from "./state.ts";
+import type { Xenstore } from "./store.ts";
 import { utf8Decode, utf8Encode } from "./text.ts";
 import type { Watch } from "./watches.ts";
 
 /**
- * Domain 0's direct way into a store in the same program: each call acts and answers at once.
+ * Domain 0's direct way into a store in the same program: each call acts and answers at once, before a journal has the
+ * change; see {@link Xenstore.durable}.
  * Paths are absolute or relative to `/local/domain/0`; a path that isn't one throws `BAD_ARGUMENT`.
  */
 export interface XenstoreAccess {
@@ -45,6 +47,13 @@ export interface XenstoreAccess {
 export function createAccess(state: StoreState): XenstoreAccess {
   const { caller } = state.domain(0);
   const call: NodeCall = { caller, view: state.direct, quotas: state.quotas };
+  const change = (path: string, work: (absolute: string) => string | undefined): void => {
+    const absolute = resolve(path);
+    check(
+      state.recorder.operation(() => work(absolute)),
+      path,
+    );
+  };
   const resolve = (path: string): string => {
     const absolute = resolvePath(caller, path);
     if (absolute === undefined)
@@ -57,14 +66,14 @@ export function createAccess(state: StoreState): XenstoreAccess {
       return typeof value === "string" ? undefined : utf8Decode(value);
     },
     write(path, value) {
-      check(writeNode(call, resolve(path), typeof value === "string" ? utf8Encode(value) : value.slice()), path);
+      const bytes = typeof value === "string" ? utf8Encode(value) : value.slice();
+      change(path, (absolute) => writeNode(call, absolute, bytes));
     },
     mkdir(path) {
-      check(makeNode(call, resolve(path)), path);
+      change(path, (absolute) => makeNode(call, absolute));
     },
     remove(path) {
-      const absolute = resolve(path);
-      if (state.tree.get(absolute) !== undefined) check(removeNode(call, absolute), path);
+      change(path, (absolute) => (state.tree.get(absolute) === undefined ? undefined : removeNode(call, absolute)));
     },
     list(path) {
       const node = state.tree.get(resolve(path));
@@ -77,7 +86,7 @@ export function createAccess(state: StoreState): XenstoreAccess {
     setPermissions(path, permissions) {
       if (permissions.length === 0)
         throw new ParavirtError("BAD_ARGUMENT", "a permission list of 0 entries has no owner");
-      check(setNodePermissions(call, resolve(path), permissions), path);
+      change(path, (absolute) => setNodePermissions(call, absolute, permissions));
     },
     watch(path, listener) {
       const watch: Watch = {

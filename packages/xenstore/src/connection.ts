@@ -1,6 +1,7 @@
 import { XENSTORE_PAYLOAD_MAX, XS } from "@paravirt/xen-abi";
 import { controlStore, type DomainHooks, domainOperation, type PrivilegedRequest } from "./domain-operations.ts";
 import type { XenstoreErrno } from "./errors.ts";
+import type { Outbox } from "./journal.ts";
 import {
   listNode,
   listNodePart,
@@ -17,7 +18,8 @@ import { isSpecial } from "./path.ts";
 import { formatPermission, isAllowed, type Permissions } from "./permissions.ts";
 import { isOver } from "./quota.ts";
 import { decodeRequest, type XenstoreRequest } from "./request.ts";
-import { type DomainState, type StoreState, specialName } from "./state.ts";
+import { specialName } from "./special.ts";
+import type { DomainState, StoreState } from "./state.ts";
 import { latin1Encode } from "./text.ts";
 import { Transaction } from "./transaction.ts";
 import type { Watch } from "./watches.ts";
@@ -27,9 +29,12 @@ import type { XenstoreMessage } from "./wire.ts";
 export interface XenstoreConnection {
   /** Whose rights it has. */
   readonly domid: number;
-  /** Carries one request out; the reply has been sent when it returns. Nothing that a client sends makes it throw. */
+  /**
+   * Carries one request out; the reply has been sent when it returns, or waits for a journal. Nothing that a client sends
+   * makes it throw.
+   */
   handle(request: XenstoreMessage): void;
-  /** Drops watches and transactions, as RESET_WATCHES does; the connection stays usable. */
+  /** Drops watches, transactions and replies that wait for a journal; the connection stays usable. */
   reset(): void;
   /** Drops watches and transactions for good. */
   close(): void;
@@ -43,7 +48,7 @@ export class Connection implements XenstoreConnection {
   readonly #state: StoreState;
   readonly #domain: DomainState;
   readonly #hooks: DomainHooks;
-  readonly #send: (message: XenstoreMessage) => void;
+  readonly #outbox: Outbox;
   readonly #watches: Watch[] = [];
   readonly #transactions = new Map<number, Transaction>();
   #lastTransaction = 0;
@@ -53,7 +58,7 @@ export class Connection implements XenstoreConnection {
     this.#state = state;
     this.#domain = state.domain(domid);
     this.#hooks = hooks;
-    this.#send = send;
+    this.#outbox = state.recorder.outbox(send);
   }
 
   get domid(): number {
@@ -74,10 +79,18 @@ export class Connection implements XenstoreConnection {
       if (typeof watch !== "string") watch.fire(watch.sentPath);
       return;
     }
-    this.#reply(message, this.#execute(message, request));
+    this.#reply(
+      message,
+      this.#state.recorder.operation(() => this.#execute(message, request)),
+    );
   }
 
   reset(): void {
+    this.#outbox.drop();
+    this.#dropAll();
+  }
+
+  #dropAll(): void {
     for (const watch of this.#watches) this.#state.watches.remove(watch);
     this.#domain.watches -= this.#watches.length;
     this.#watches.length = 0;
@@ -94,7 +107,7 @@ export class Connection implements XenstoreConnection {
     const tooLong = typeof outcome === "object" && outcome.length > XENSTORE_PAYLOAD_MAX;
     const result = tooLong ? "E2BIG" : outcome;
     const failed = typeof result === "string";
-    this.#send({
+    this.#outbox.send({
       type: failed ? XS.ERROR : request.type,
       requestId: request.requestId,
       transactionId: request.transactionId,
@@ -107,7 +120,7 @@ export class Connection implements XenstoreConnection {
       case "unwatch":
         return this.#removeWatch(request.path, request.token);
       case "reset-watches":
-        this.reset();
+        this.#dropAll();
         return undefined;
       case "transaction-start":
         return this.#startTransaction(message.transactionId);
@@ -172,7 +185,7 @@ export class Connection implements XenstoreConnection {
       return isAllowed(caller, permissions, "read") ? encodePermissions(permissions) : "EACCES";
     }
     if (!caller.privileged) return "EACCES";
-    this.#state.specials.set(name, request.permissions);
+    this.#state.setSpecial(name, request.permissions);
     return undefined;
   }
 
@@ -204,11 +217,11 @@ export class Connection implements XenstoreConnection {
     this.#transactions.delete(transactionId);
     this.#domain.transactions--;
     if (!commit) return undefined;
-    const { tree, watches } = this.#state;
+    const { tree, watches, recorder } = this.#state;
     if (transaction.conflictsWith(tree)) return "EAGAIN";
     const { domid, caller } = this.#domain;
     if (!caller.privileged && transaction.exceeds(tree, this.#domain.quotas.nodes, domid)) return "ENOSPC";
-    for (const event of transaction.commit(tree)) watches.fire(event);
+    for (const event of transaction.commit(tree, (change) => recorder.record(change))) watches.fire(event);
     return undefined;
   }
 
@@ -231,7 +244,7 @@ export class Connection implements XenstoreConnection {
         const body = latin1Encode(changed + tail);
         // An event that no message can carry is left out, as Xen's xenstored does: its path is far below the watch.
         if (body.length > XENSTORE_PAYLOAD_MAX) return;
-        this.#send({ type: XS.WATCH_EVENT, requestId: 0, transactionId: 0, body });
+        this.#outbox.send({ type: XS.WATCH_EVENT, requestId: 0, transactionId: 0, body });
       },
     };
     this.#watches.push(watch);

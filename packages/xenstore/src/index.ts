@@ -26,6 +26,7 @@ export {
   XenstoreError,
   type XenstoreErrorCode,
 } from "./errors.ts";
+export type { XenstoreJournal } from "./journal.ts";
 export { localLink, ringLink, streamLink, type XenstoreLink, type XenstoreRingLink } from "./link.ts";
 export {
   formatPermissions,

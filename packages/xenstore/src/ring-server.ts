@@ -1,4 +1,4 @@
-import { XENSTORE_CONNECTION, XENSTORE_ERROR } from "@paravirt/xen-abi";
+import { XENSTORE_CONNECTION, XENSTORE_ERROR, XS } from "@paravirt/xen-abi";
 import {
   type ByteRingReader,
   type ByteRingWriter,
@@ -51,6 +51,9 @@ export class RingServer implements XenstoreRing {
   #serving = false;
   #closed = false;
   #moved = false;
+  /** Requests whose reply waits for the store's journal. */
+  #unanswered = 0;
+  #stalled = false;
 
   constructor(options: RingServerOptions) {
     const { page } = options.port;
@@ -83,7 +86,9 @@ export class RingServer implements XenstoreRing {
     this.#moved = false;
     this.#flush();
     let requests = 0;
-    while (requests < TURN && this.error === XENSTORE_ERROR.NONE && !this.#isStalled()) {
+    while (requests < TURN && this.error === XENSTORE_ERROR.NONE) {
+      this.#stalled = this.#isStalled();
+      if (this.#stalled) break;
       const step = this.#read();
       if (step === "nothing") break;
       if (step === "request") requests++;
@@ -96,7 +101,8 @@ export class RingServer implements XenstoreRing {
   /** The domain owes us room: its further requests stay in the ring, so that their replies can't pile up here. */
   #isStalled(): boolean {
     const { outstanding, memory } = this.#options.quotas();
-    return this.domid !== 0 && (isOver(outstanding, this.#queue.replies + 1) || isOver(memory / 2, this.#queue.bytes));
+    const replies = this.#unanswered + this.#queue.replies;
+    return this.domid !== 0 && (isOver(outstanding, replies + 1) || isOver(memory / 2, this.#queue.bytes));
   }
 
   #read(): "request" | "piece" | "nothing" {
@@ -111,12 +117,15 @@ export class RingServer implements XenstoreRing {
     const message = this.#decoder.take(piece, 0, piece.length);
     if (this.#decoder.broken) this.#fail(XENSTORE_ERROR.PROTO);
     if (message === undefined) return "piece";
+    this.#unanswered++;
     this.#connection.handle(message);
     return "request";
   }
 
   #send(message: XenstoreMessage): void {
     if (this.#closed || this.error !== XENSTORE_ERROR.NONE) return;
+    const isReply = message.type !== XS.WATCH_EVENT;
+    if (isReply) this.#unanswered--;
     this.#queue.push(message);
     if (this.domid !== 0 && isOver(this.#options.quotas().memory, this.#queue.bytes)) {
       this.#fail(XENSTORE_ERROR.COMM);
@@ -127,6 +136,8 @@ export class RingServer implements XenstoreRing {
       this.#moved = false;
       this.#options.port.notify();
     }
+    // A reply that came late: requests may be left in the ring that nobody will signal again.
+    if (isReply && !this.#serving && this.#stalled) this.event();
   }
 
   #flush(): void {
@@ -144,16 +155,22 @@ export class RingServer implements XenstoreRing {
   /** Stops serving and says so in the ring (docs/misc/xenstore-ring.txt); only a reconnection makes it good. */
   #fail(error: number): void {
     this.error = error;
-    this.#connection.reset();
-    this.#queue.clear();
+    this.#forget();
     this.#view.setUint32(RING_FIELDS.error, error, true);
     this.#moved = false;
     this.#options.port.notify();
   }
 
-  #reconnect(): void {
+  /** Drops watches, transactions, and all that the domain hasn't been told. */
+  #forget(): void {
     this.#connection.reset();
     this.#queue.clear();
+    this.#unanswered = 0;
+    this.#stalled = false;
+  }
+
+  #reconnect(): void {
+    this.#forget();
     this.#decoder.reset();
     for (const { consumer, producer } of [REQUEST_RING, RESPONSE_RING]) {
       this.#view.setUint32(consumer, 0, true);

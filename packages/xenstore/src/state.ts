@@ -1,6 +1,9 @@
 import { XENSTORE_FEATURE } from "@paravirt/xen-abi";
+import { Recorder, type XenstoreJournal } from "./journal.ts";
 import type { Caller, Permissions } from "./permissions.ts";
 import { DEFAULT_QUOTAS, type XenstoreQuotas } from "./quota.ts";
+import { restoreEntries } from "./snapshot.ts";
+import type { SpecialName } from "./special.ts";
 import { Tree } from "./tree.ts";
 import { createDirectView, type View } from "./view.ts";
 import { WatchTable } from "./watches.ts";
@@ -11,9 +14,6 @@ export const XENSTORE_FEATURE_WATCH_DEPTH = 4;
 /** Everything that the ring can be asked for: reconnection, the error field, watches with a depth. */
 export const ALL_FEATURES: number =
   XENSTORE_FEATURE.RECONNECTION | XENSTORE_FEATURE.ERROR | XENSTORE_FEATURE_WATCH_DEPTH;
-
-/** The names that aren't nodes: who may watch them is set by SET_PERMS. */
-export type SpecialName = "@introduceDomain" | "@releaseDomain";
 
 /** What a ring of a domain looks like from the store. */
 export interface DomainRing {
@@ -41,20 +41,34 @@ const DOM0_ALONE: Permissions = [{ domid: 0, read: false, write: false }];
 export class StoreState {
   readonly tree: Tree = Tree.create(DOM0_ALONE);
   readonly watches: WatchTable = new WatchTable();
-  readonly direct: View = createDirectView(this.tree, (event) => this.watches.fire(event));
+  readonly recorder: Recorder;
+  readonly direct: View;
   readonly specials: Map<SpecialName, Permissions> = new Map([
     ["@introduceDomain", DOM0_ALONE],
     ["@releaseDomain", DOM0_ALONE],
   ]);
   quotas: XenstoreQuotas;
+  /** Of {@link StoreState.quotas} those that were set while the store ran. */
+  readonly setQuotas: Map<keyof XenstoreQuotas, number> = new Map();
   readonly #domains = new Map<number, DomainState>();
   #watchSequence = 0;
 
-  constructor(quotas: Partial<XenstoreQuotas>) {
-    this.quotas = { ...DEFAULT_QUOTAS, ...quotas };
-    for (const path of ["/tool", "/tool/xenstored"]) {
-      this.tree.create(path, new Uint8Array(0), DOM0_ALONE);
-    }
+  /** Makes the state that `entries` of an earlier journal tell; without any, the nodes that Xen's xenstored starts with. */
+  constructor(quotas: Partial<XenstoreQuotas>, journal?: XenstoreJournal, entries: Iterable<Uint8Array> = []) {
+    this.recorder = new Recorder(journal);
+    this.direct = createDirectView(
+      this.tree,
+      (event) => this.watches.fire(event),
+      (change) => this.recorder.record(change),
+    );
+    const restored = restoreEntries(this, entries);
+    this.quotas = { ...DEFAULT_QUOTAS, ...quotas, ...Object.fromEntries(this.setQuotas) };
+    if (restored > 0) return;
+    this.recorder.operation(() => {
+      for (const path of ["/tool", "/tool/xenstored"]) {
+        this.direct.apply({ kind: "create", path, value: new Uint8Array(0), permissions: DOM0_ALONE, implied: false });
+      }
+    });
   }
 
   /** The domain's state, made at first use. */
@@ -84,12 +98,21 @@ export class StoreState {
 
   /** Sets one domain's quota, or the store's own for all domains that have none of their own. */
   setQuota(domid: number | undefined, quota: keyof XenstoreQuotas, value: number): void {
-    if (domid === undefined) this.quotas = { ...this.quotas, [quota]: value };
-    else {
+    if (domid === undefined) {
+      this.quotas = { ...this.quotas, [quota]: value };
+      this.setQuotas.set(quota, value);
+      this.recorder.record({ kind: "quota", quota, limit: value });
+    } else {
       const domain = this.domain(domid);
       domain.ownQuotas = { ...domain.ownQuotas, [quota]: value };
     }
     for (const domain of this.#domains.values()) domain.quotas = { ...this.quotas, ...domain.ownQuotas };
+  }
+
+  /** Says who may hear of domains that come, or go. */
+  setSpecial(name: SpecialName, permissions: Permissions): void {
+    this.specials.set(name, permissions);
+    this.recorder.record({ kind: "special", name, permissions });
   }
 
   nextWatchSequence(): number {
@@ -107,7 +130,7 @@ export class StoreState {
     domain.ring.close();
     domain.ring = undefined;
     for (const other of this.#domains.values()) if (other.caller.target === domid) other.caller.target = undefined;
-    this.#removeOwned("/", domid);
+    this.recorder.operation(() => this.#removeOwned("/", domid));
     this.#domains.delete(domid);
     this.fireSpecial("@releaseDomain", domid);
     return true;
@@ -121,9 +144,4 @@ export class StoreState {
       else this.#removeOwned(below, domid);
     }
   }
-}
-
-/** The special name that `path` is, if it is one. */
-export function specialName(path: string): SpecialName | undefined {
-  return path === "@introduceDomain" || path === "@releaseDomain" ? path : undefined;
 }

@@ -1,11 +1,14 @@
 import { type ByteStream, ParavirtError } from "@paravirt/core";
+import { XS } from "@paravirt/xen-abi";
 import { createAccess, type XenstoreAccess } from "./access.ts";
 import type { RingPort } from "./byte-ring.ts";
 import { Connection, type XenstoreConnection } from "./connection.ts";
 import type { DomainHooks } from "./domain-operations.ts";
+import type { XenstoreJournal } from "./journal.ts";
 import type { XenstoreQuotas } from "./quota.ts";
 import { RingServer, type XenstoreRing } from "./ring-server.ts";
 import { RunQueue } from "./run-queue.ts";
+import { snapshotOf } from "./snapshot.ts";
 import { StoreState } from "./state.ts";
 import { createMessageDecoder, decodeChunk, encodeMessage, type XenstoreMessage } from "./wire.ts";
 
@@ -25,6 +28,13 @@ export interface XenstoreOptions {
    * it, turns follow one another until all rings have been served.
    */
   readonly schedule?: (run: () => void) => void;
+  /** Keeps every committed change. Replies and events wait until it has what they tell of. */
+  readonly journal?: XenstoreJournal;
+  /**
+   * Entries of an earlier store's journal, all of them in order, to begin with; they aren't appended again. Throws
+   * `BAD_IMAGE` for what no journal was given.
+   */
+  readonly entries?: Iterable<Uint8Array>;
 }
 
 /** A xenstore: one tree, served to any number of domains and clients. */
@@ -44,14 +54,21 @@ export interface Xenstore {
   release(domid: number): boolean;
   /** Tells `@releaseDomain` that a domain shut down or crashed and still exists. */
   shutdown(domid: number): void;
+  /** Resolves when the journal has all changes made so far. */
+  durable(): Promise<void>;
+  /**
+   * Entries that make a store as this one is at the time of the call: nodes, who may hear of domains, quotas. Made while
+   * they are taken, some 32 KiB each, so that a host can write them between other work.
+   */
+  snapshot(): Iterable<Uint8Array>;
 }
 
 /** Highest id that a domain can have: `DOMID_FIRST_RESERVED` - 1. */
 const LAST_DOMID = 0x7fef;
 
-/** Makes a store with the nodes that Xen's xenstored starts with: `/tool/xenstored`, of domain 0 alone. */
+/** Makes a store with the nodes that Xen's xenstored starts with, `/tool/xenstored` of domain 0 alone, or from a journal. */
 export function createXenstore(options: XenstoreOptions = {}): Xenstore {
-  const state = new StoreState(options.quotas ?? {});
+  const state = new StoreState(options.quotas ?? {}, options.journal, options.entries);
   const runQueue = new RunQueue(options.schedule);
   const connect = (domid: number, send: (message: XenstoreMessage) => void): Connection =>
     new Connection(state, domid, hooks, send);
@@ -91,15 +108,28 @@ export function createXenstore(options: XenstoreOptions = {}): Xenstore {
     },
     release: (domid) => state.removeDomain(domid),
     shutdown: (domid) => state.fireSpecial("@releaseDomain", domid),
+    durable: () => state.recorder.durable(),
+    snapshot: () => snapshotOf(state),
   };
 }
 
+/** Requests of one stream whose replies wait for the journal; more are left unread. */
+const STREAM_OUTSTANDING = 1000;
+
 function serveStream(stream: ByteStream, connect: (send: (message: XenstoreMessage) => void) => Connection): void {
-  const connection = connect((message) => stream.write(encodeMessage(message)));
+  let outstanding = 0;
+  const connection = connect((message) => {
+    stream.write(encodeMessage(message));
+    if (message.type !== XS.WATCH_EVENT && --outstanding === STREAM_OUTSTANDING / 2) stream.resume?.();
+  });
   const decoder = createMessageDecoder();
+  const onMessage = (message: XenstoreMessage): void => {
+    if (++outstanding === STREAM_OUTSTANDING) stream.pause?.();
+    connection.handle(message);
+  };
   stream.onClose(() => connection.close());
   stream.onData((bytes) => {
-    if (decodeChunk(decoder, bytes, (message) => connection.handle(message))) return;
+    if (decodeChunk(decoder, bytes, onMessage)) return;
     // xenstore.txt: a client that exceeds the payload limit has its connection killed.
     connection.close();
     stream.close();

@@ -69,8 +69,11 @@ export class Transaction implements View {
     return more > 0 && isOver(limit, main.ownedBy(domid) + more);
   }
 
-  /** Carries the changes out in `main`, which must not conflict; answers the events in order of the first change. */
-  commit(main: Tree): ChangeEvent[] {
+  /**
+   * Carries the changes out in `main`, which must not conflict, and hands each to `record`; answers the events in order
+   * of the first change.
+   */
+  commit(main: Tree, record: (change: Change) => void): ChangeEvent[] {
     const events: ChangeEvent[] = [];
     for (const [path, { exact, implied }] of this.#modified) {
       const before = main.get(path)?.permissions;
@@ -82,24 +85,27 @@ export class Transaction implements View {
     }
     // Parents before children; the sort is stable, so siblings stay in the order of their creation.
     const paths = [...this.#modified.keys()].sort((a, b) => depthOf(a) - depthOf(b));
-    for (const path of paths) this.#carryOut(main, path);
+    for (const path of paths) {
+      for (const change of this.#changesOf(main, path)) {
+        applyToTree(main, change);
+        record(change);
+      }
+    }
     return events;
   }
 
-  #carryOut(main: Tree, path: string): void {
+  /** What makes the node at `path` in `main` what it is here. */
+  #changesOf(main: Tree, path: string): Change[] {
     const wanted = this.tree.get(path);
     const present = main.get(path);
-    if (wanted === undefined) {
-      if (present !== undefined) main.remove(path);
-      return;
-    }
-    if (present === undefined) {
-      main.create(path, wanted.value, wanted.permissions);
-      return;
-    }
+    if (wanted === undefined) return present === undefined ? [] : [{ kind: "remove", path }];
+    const { value, permissions } = wanted;
+    if (present === undefined) return [{ kind: "create", path, value, permissions, implied: false }];
     const base = this.#base.get(path);
-    if (wanted.valueStamp !== base?.valueStamp) main.setValue(path, wanted.value);
-    if (wanted.permissionsStamp !== base?.permissionsStamp) main.setPermissions(path, wanted.permissions);
+    const changes: Change[] = [];
+    if (wanted.valueStamp !== base?.valueStamp) changes.push({ kind: "value", path, value });
+    if (wanted.permissionsStamp !== base?.permissionsStamp) changes.push({ kind: "permissions", path, permissions });
+    return changes;
   }
 }
 

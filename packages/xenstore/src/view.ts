@@ -36,8 +36,15 @@ export interface View {
   apply(change: Change): void;
 }
 
-/** Makes the view of operations outside transactions: a change takes effect, and `emit` hears of it, at once. */
-export function createDirectView(tree: Tree, emit: (event: ChangeEvent) => void): View {
+/**
+ * Makes the view of operations outside transactions: a change takes effect at once, `record` gets it, and `emit` hears
+ * of it.
+ */
+export function createDirectView(
+  tree: Tree,
+  emit: (event: ChangeEvent) => void,
+  record: (change: Change) => void,
+): View {
   return {
     tree,
     touch() {},
@@ -51,6 +58,7 @@ export function createDirectView(tree: Tree, emit: (event: ChangeEvent) => void)
         });
       }
       applyToTree(tree, change);
+      record(change);
       if (change.kind === "create" && change.implied) return;
       const after = tree.get(change.path)?.permissions;
       const readers = [before, after, parent].filter((list) => list !== undefined);
