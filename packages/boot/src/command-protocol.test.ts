@@ -141,6 +141,12 @@ test("environment variables are set for the command", async () => {
   expect(stdout.toString()).toBe("it's $1\n");
 });
 
+test("a command starts in the folder that it is given, and not at all in one that isn't there", async () => {
+  const { stdout } = await runCommand(["pwd"], undefined, { cwd: "/proc/self" });
+  expect(stdout.toString()).toMatch(/^\/proc\//);
+  expect((await runCommand(["pwd"], undefined, { cwd: "/it's gone" })).status).toBe(126);
+});
+
 test("an argument with a zero byte, and no argument at all, are refused", () => {
   expect(() => commandScript(["a\0b"])).toThrow(/zero byte/);
   expect(() => commandScript([])).toThrow(/0 words/);

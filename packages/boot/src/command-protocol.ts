@@ -154,6 +154,8 @@ function doubled(bytes: Uint8Array): Uint8Array {
 export interface CommandOptions {
   /** Environment variables on top of PATH, HOME and TERM. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Where it starts; `/root` when left out. A folder that isn't there ends the command with status 126. */
+  readonly cwd?: string;
 }
 
 /**
@@ -164,7 +166,7 @@ export function commandArchive(argv: readonly (string | Uint8Array)[], options: 
   return writeCpio([{ path: "paravirt/command", type: "file", mode: 0o755, data: commandScript(argv, options) }]);
 }
 
-/** The shell script that becomes the command: exports, then `exec` with every argument quoted. */
+/** The shell script that becomes the command: exports, its folder, then `exec` with every argument quoted. */
 export function commandScript(argv: readonly (string | Uint8Array)[], options: CommandOptions = {}): Uint8Array {
   if (argv.length === 0) throw new ParavirtError("BAD_ARGUMENT", "a command of 0 words, needs 1");
   const parts: Uint8Array[] = [];
@@ -172,22 +174,28 @@ export function commandScript(argv: readonly (string | Uint8Array)[], options: C
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
       throw new ParavirtError("BAD_ARGUMENT", `"${name}" is no name of an environment variable`);
     }
-    parts.push(utf8Encode(`export ${name}=`), quoted(utf8Encode(value)), utf8Encode("\n"));
+    parts.push(utf8Encode(`export ${name}=`), quoteWord(utf8Encode(value)), utf8Encode("\n"));
+  }
+  if (options.cwd !== undefined) {
+    // A name that starts with a dash would be an option, and "-" the folder before.
+    const path = options.cwd.startsWith("/") ? options.cwd : `./${options.cwd}`;
+    parts.push(utf8Encode("cd "), quoteWord(utf8Encode(path)), utf8Encode(" || exit 126\n"));
   }
   // `--` would be taken for the program's name by busybox's exec, so a first word that starts with `-` needs a path.
   parts.push(utf8Encode("exec"));
   for (const word of argv) {
-    parts.push(utf8Encode(" "), quoted(typeof word === "string" ? utf8Encode(word) : word));
+    parts.push(utf8Encode(" "), quoteWord(typeof word === "string" ? utf8Encode(word) : word));
   }
   parts.push(utf8Encode("\n"));
   return concat(parts);
 }
 
-/** Single quotes keep every byte; a single quote itself leaves them for a moment. */
-function quoted(bytes: Uint8Array): Uint8Array {
+/** One word for a shell, byte for byte: single quotes keep everything. Throws `BAD_ARGUMENT` for a zero byte. */
+export function quoteWord(bytes: Uint8Array): Uint8Array {
   if (bytes.includes(0)) throw new ParavirtError("BAD_ARGUMENT", "an argument with a zero byte");
   const parts: Uint8Array[] = [utf8Encode("'")];
   let from = 0;
+  // A single quote itself leaves the quotes for a moment.
   for (let at = bytes.indexOf(0x27); at >= 0; at = bytes.indexOf(0x27, at + 1)) {
     parts.push(bytes.subarray(from, at), utf8Encode("'\\''"));
     from = at + 1;

@@ -13,12 +13,15 @@ export {
   createCommandDecoder,
   encodeCommandInput,
   encodeCommandInputEnd,
+  quoteWord,
 } from "./command-protocol.ts";
 export { type ArchiveEntry, type ArchiveSource, readCpio, readInitrd, writeCpio } from "./cpio.ts";
 export { type Deb, readAr, readDeb } from "./deb.ts";
+export { crc32 } from "./decompress/crc.ts";
 export { type Compression, detectCompression, type UnpackOptions, unpack } from "./decompress/unpack.ts";
 export { cString, type ElfFile, type ElfNote, type ElfSection, type ElfSegment, isElf, readElf } from "./elf.ts";
 export { type ElfDynamic, readElfDynamic } from "./elf-dynamic.ts";
+export { ROOT_FOLDER } from "./guest-setup.ts";
 export { GUEST_PLACES, INIT_SCRIPT, type SessionPlaces, sessionScript } from "./init-script.ts";
 export {
   buildInitramfs,
@@ -27,6 +30,7 @@ export {
   type InitramfsModule,
   type InitramfsOptions,
   joinArchives,
+  type SharedFolder,
 } from "./initramfs.ts";
 export {
   type BootReport,

@@ -1,9 +1,11 @@
-// The two shell scripts of the generated initramfs. They run under the busybox that the archive carries, with nothing
+import { RELEASE_ROOT } from "./guest-setup.ts";
+
+// The two main shell scripts of the generated initramfs. They run under the busybox that the archive carries, with nothing
 // else: no other program, no library. Forks are what costs in a guest, so whatever the shell can do itself, it does.
 
 /**
- * `/init`, the first process. It mounts, loads modules, starts `/paravirt/session`, and answers the signals that
- * `poweroff`, `reboot` and `halt` send. start-stop-daemon, since under `&` a shell's children would ignore ^C.
+ * `/init`, the first process. It mounts, loads modules, sets up what the guest was given (guest-setup.ts), starts
+ * `/paravirt/session`, and answers the signals that `poweroff`, `reboot` and `halt` send. start-stop-daemon, since under `&` a shell's children would ignore ^C.
  */
 export const INIT_SCRIPT: string = `#!/bin/busybox sh
 export PATH=/sbin:/usr/sbin:/bin:/usr/bin HOME=/root TERM=linux
@@ -18,8 +20,13 @@ echo paravirt >/proc/sys/kernel/hostname
 while read -r module; do
   insmod "/paravirt/modules/$module"
 done </paravirt/modules.order
-# The pipe is there in command mode only: what the command wrote last must still get through.
-settle() { [ ! -p /run/turn ] || sleep 1; }
+. /paravirt/setup
+${RELEASE_ROOT}settle() {
+  # The pipe is there in command mode only: what the command wrote last must still get through.
+  [ ! -p /run/turn ] || sleep 1
+  [ -z "$PARAVIRT_ROOT" ] || kill -9 -1
+  release_root
+}
 trap 'settle; poweroff -f' USR2
 trap 'settle; reboot -f' TERM
 trap 'settle; halt -f' USR1
@@ -91,13 +98,25 @@ if read -r line <${places.commandLine}; then
   done
 fi
 cd /root 2>/dev/null || cd /
-
+command=${places.command} enter=
+if [ -n "$PARAVIRT_ROOT" ] && [ "$mode" = command ]; then
+  { echo 'unset PARAVIRT_ROOT; cd /root 2>/dev/null'; cat "$command"; } >"$PARAVIRT_ROOT/run/paravirt-command"
+  command=/run/paravirt-command enter="chroot $PARAVIRT_ROOT"
+fi
+[ -n "$PARAVIRT_ROOT" ] || unset PARAVIRT_ROOT
+${RELEASE_ROOT}
+# A program of the host's takes over, and says how it gets its work.
+if [ "$mode" = agent ]; then
+  sh ${places.command}
+  ${places.end}
+fi
 if [ "$mode" = shell ]; then
   exec <"$tty" >"$tty" 2>&1
   stty sane
   [ -z "$rows" ] || stty rows "$rows" columns "$columns"
   echo "BusyBox shell on $(uname -sr). 'poweroff' or the end of the shell stops the guest."
-  setsid -c sh -i
+  # A command that is there carries variables and a folder for the shell.
+  if [ -f "$command" ]; then setsid -c sh "$command"; else setsid -c sh -i; fi
   ${places.end}
 fi
 
@@ -141,11 +160,12 @@ else
   exec 3</dev/null
 fi
 exec 4>&-
-(exec <&3 >&5 2>&6 3<&- 5>&- 6>&- 8>&- 9>&-; exec setsid sh ${places.command})
+(exec <&3 >&5 2>&6 3<&- 5>&- 6>&- 8>&- 9>&-; exec setsid $enter sh "$command")
 status=$?
 exec 3<&- 5>&- 6>&-
 
 ${places.reap ? REAP : ""}wait $out $err
+release_root
 printf '\\036x%s\\n%s' "\${#status}" "$status" >&9
 # stty waits until the terminal has sent everything.
 stty raw <&9

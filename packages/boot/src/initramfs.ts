@@ -1,6 +1,7 @@
 import { ParavirtError } from "@paravirt/core";
 import { type ArchiveEntry, writeCpio } from "./cpio.ts";
 import { isElf } from "./elf.ts";
+import { DHCP_SCRIPT, ROOT_FOLDER, SETUP_SCRIPT } from "./guest-setup.ts";
 import { INIT_SCRIPT, sessionScript } from "./init-script.ts";
 import { moduleName, unpackModule } from "./kernel-modules.ts";
 import { utf8Encode } from "./text.ts";
@@ -25,8 +26,10 @@ export interface InitramfsModule {
   readonly data: Uint8Array;
 }
 
-const DIRECTORIES =
-  "bin sbin usr usr/bin usr/sbin etc dev proc sys run tmp var root mnt lib paravirt paravirt/modules".split(" ");
+const DIRECTORIES = [
+  ..."bin sbin usr usr/bin usr/sbin etc dev proc sys run tmp var root mnt lib paravirt paravirt/modules".split(" "),
+  ROOT_FOLDER.slice(1),
+];
 
 /**
  * Builds an uncompressed initramfs: busybox, the generated `/init` and the modules. Equal input, equal bytes.
@@ -52,8 +55,11 @@ export function buildInitramfs(options: InitramfsOptions): Uint8Array {
     { path: "bin/sh", type: "symlink", mode: 0o777, target: "busybox" },
     text("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
     text("etc/group", "root:x:0:\n"),
+    text("etc/hosts", "127.0.0.1 localhost paravirt\n"),
     { path: "init", type: "file", mode: 0o755, data: script(options.init ?? INIT_SCRIPT) },
     { path: "paravirt/session", type: "file", mode: 0o755, data: utf8Encode(sessionScript()) },
+    text("paravirt/setup", SETUP_SCRIPT),
+    { path: "paravirt/dhcp", type: "file", mode: 0o755, data: utf8Encode(DHCP_SCRIPT) },
     text("paravirt/modules.order", modules.map((module) => `${fileName(module)}\n`).join("")),
     ...modules.map(
       (module): ArchiveEntry => ({
@@ -79,10 +85,21 @@ export function joinArchives(archives: readonly Uint8Array[]): Uint8Array {
   return out;
 }
 
+/** A shared folder as the generated `/init` mounts it. */
+export interface SharedFolder {
+  /** What the host calls it. */
+  readonly tag: string;
+  /** Mounts it read-only. */
+  readonly readOnly?: boolean;
+}
+
 /** What {@link guestCommandLine} says to the kernel and to the generated `/init`. */
 export interface GuestCommandLineOptions {
-  /** `shell`: an interactive one on hvc0. `command`: what the appended `commandArchive` says. */
-  readonly mode: "shell" | "command";
+  /**
+   * `shell`: an interactive one on hvc0. `command`: what the appended `commandArchive` says, its streams framed on hvc0.
+   * `agent`: the appended `/paravirt/command`, which needs no console.
+   */
+  readonly mode: "shell" | "command" | "agent";
   /** Whether the command gets standard input through frames; otherwise it reads end of file. */
   readonly stdin?: boolean;
   /** Size of the terminal behind a shell. */
@@ -93,11 +110,30 @@ export interface GuestCommandLineOptions {
   readonly term?: string;
   /** Whether kernel messages are shown on the console; never in command mode, where they would mix with frames. */
   readonly messages?: boolean;
+  /**
+   * Where the root file system is: `auto` takes the first disk that holds ext4 with `/sbin/init`, `/dev/xvda1` names one,
+   * `none` (when left out) stays in the initramfs. In shell mode that system's init takes over; a command runs in it.
+   */
+  readonly root?: string;
+  /** Shared folders, mounted at `/mnt/TAG`; a tag is letters, digits, `.`, `_` and `-`. */
+  readonly shares?: readonly SharedFolder[];
+  /**
+   * Networks to configure: `dhcp` for all interfaces, `eth0:dhcp` for one, `eth1:192.168.7.2/24` or
+   * `eth1:192.168.7.2/24,192.168.7.1` (with a gateway) without DHCP.
+   */
+  readonly networks?: readonly string[];
   /** Words to add. */
   readonly append?: string;
 }
 
-/** The kernel command line that goes with a {@link buildInitramfs} archive. */
+const TAG = /^[A-Za-z0-9_.-]{1,31}$/;
+const ADDRESS = "[0-9]{1,3}(\\.[0-9]{1,3}){3}";
+const NETWORK = new RegExp(`^([a-z0-9]{1,15}:)?(dhcp|${ADDRESS}/[0-9]{1,2}(,${ADDRESS})?)$`);
+
+/**
+ * The kernel command line that goes with a {@link buildInitramfs} archive. Throws `BAD_ARGUMENT` for a tag, a network or
+ * a root that isn't spelled as above.
+ */
 export function guestCommandLine(options: GuestCommandLineOptions): string {
   const words = ["console=hvc0"];
   if (options.mode === "command" || options.messages !== true) words.push("quiet", "loglevel=0");
@@ -108,6 +144,24 @@ export function guestCommandLine(options: GuestCommandLineOptions): string {
   }
   if (options.term !== undefined && /^[A-Za-z0-9._+-]+$/.test(options.term))
     words.push(`paravirt.term=${options.term}`);
+  if (options.root !== undefined && options.root !== "none") {
+    check("root", options.root, /^(auto|\/dev\/[a-z0-9]{1,31})$/);
+    words.push(`paravirt.root=${options.root}`);
+  }
+  for (const { tag, readOnly } of options.shares ?? []) {
+    check("tag of a shared folder", tag, TAG);
+    // "." and ".." would be other folders than their own.
+    check("tag of a shared folder", tag, /[^.]/);
+    words.push(`paravirt.share=${tag}${readOnly === true ? ",ro" : ""}`);
+  }
+  for (const network of options.networks ?? []) {
+    check("network", network, NETWORK);
+    words.push(`paravirt.net=${network}`);
+  }
   if (options.append !== undefined && options.append !== "") words.push(options.append);
   return words.join(" ");
+}
+
+function check(what: string, text: string, shape: RegExp): void {
+  if (!shape.test(text)) throw new ParavirtError("BAD_ARGUMENT", `"${text}" is no ${what}`);
 }

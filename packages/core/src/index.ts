@@ -3,5 +3,15 @@
  * @packageDocumentation
  */
 export { isParavirtError, ParavirtError, type ParavirtErrorCode } from "./errors.ts";
-export type { ByteStream, Clock, Disk, FrameGuard, MachineMemory, PacketPort, TlbPort, Trace } from "./ports.ts";
+export type {
+  ByteStream,
+  Clock,
+  Disk,
+  FrameGuard,
+  MachineMemory,
+  PacketOffload,
+  PacketPort,
+  TlbPort,
+  Trace,
+} from "./ports.ts";
 export { type DomId, type Gfn, type GrantRef, type Mfn, PAGE_SHIFT, PAGE_SIZE, type Pfn, type Port } from "./units.ts";

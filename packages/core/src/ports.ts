@@ -94,6 +94,10 @@ export interface ByteStream {
   onClose(receiver: () => void): void;
   /** Closes the stream. */
   close(): void;
+  /** Has what comes in wait until {@link ByteStream.resume}. Missing: it can't be held back. */
+  pause?(): void;
+  /** Lets what comes in flow again. */
+  resume?(): void;
 }
 
 /**

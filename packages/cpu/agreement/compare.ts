@@ -9,6 +9,7 @@ export const STYLES: readonly Style[] = [
   { name: "step by step", drive: "step", translate: false },
   { name: "interpreter", drive: "run", translate: false },
   { name: "translated as found", drive: "run", translate: true, sampleInterval: 23 },
+  { name: "translated along paths", drive: "run", translate: true, sampleInterval: 97 },
   { name: "translated at once", drive: "run", translate: true, sampleInterval: 3000, force: true },
   { name: "translated, with steps between", drive: "mixed", translate: true, sampleInterval: 61, force: true },
 ];

@@ -142,6 +142,8 @@ export class CodeCache implements CodeListener {
   /** Forgets all code; every execute entry goes with it. */
   clear(): void {
     const { layout } = this;
+    // Regions put back what they replaced in records of all their pages, which must be there still.
+    for (const page of this.pages.values()) this.onDrop?.(page.mfn, page.mode);
     this.memory.bytes.fill(0, layout.codeTables, layout.codeTables + this.nextTable * CODE_TABLE_BYTES);
     // New records are taken from zeroed memory.
     this.memory.bytes.fill(0, layout.records, this.nextRecord);
@@ -149,7 +151,6 @@ export class CodeCache implements CodeListener {
     for (const page of this.pages.values()) {
       this.tlb?.unmark(page.mfn, FRAME.code);
       this.memory.words[layout.codeTableOf / 4 + page.mfn] = 0;
-      this.onDrop?.(page.mfn, page.mode);
     }
     this.pages.clear();
     this.pageOfTable.length = 0;

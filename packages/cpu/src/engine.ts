@@ -13,6 +13,7 @@ import { HandlerTable } from "./tier0/handlers.ts";
 import { loadTier0 } from "./tier0/load.ts";
 import type { Tier0Exports } from "./tier0/module.ts";
 import { Selector, writeRecord } from "./tier0/select.ts";
+import { PathTrace } from "./tier1/paths.ts";
 import { Translator } from "./tier1/translator.ts";
 import { SoftTlb } from "./tlb.ts";
 import {
@@ -38,6 +39,20 @@ const RDI = STATE.gpr / 8 + 7;
 const SAMPLE_INTERVAL = 60_000;
 /** What the budget pays, in instructions, for what JavaScript does before wasm goes on: about a microsecond, or several. */
 const EXIT_COST = 200;
+/** Samples between two decisions whether to follow the guest's paths, and the share of interpreted ones that asks for it. */
+const TRACE_WINDOW = 256;
+const COLD_SHARE = 0.4;
+/**
+ * Interpreted samples after which a trace pays for each instruction that the last one translated, and for any trace:
+ * translating one costs about what interpreting ten thousand does.
+ */
+const COLD_PER_INSTRUCTION = 0.25;
+const COLD_PER_TRACE = 300;
+/** Share of a trace's paths that the trace before it, a decision earlier, must have had: a guest that boots is elsewhere by then. */
+const LIKENESS = 0.5;
+/** Instructions that are followed. */
+const TRACE_LENGTH = 100_000;
+const SHORTEST_TRACE = 400;
 /** Decoded on the fly: an instruction that crosses into another page, or that is stepped. */
 const SCRATCH = ENGINE.scratchRecords;
 const ENTRY = ENGINE.entryRecord;
@@ -95,6 +110,21 @@ export class Engine implements PublicEngine {
   private jitter = 1;
   /** Instructions until the next look at where the guest is. */
   private untilSample: number;
+  /** While the paths of the guest are followed: what was seen, and for how many instructions yet. */
+  private trace: PathTrace | undefined;
+  private traceLeft = 0;
+  /** The trace before this one, if nothing was translated after it. */
+  private earlierTrace: PathTrace | undefined;
+  /** Samples looked at since the last decision, how many of them were interpreted, and how many make a decision. */
+  private windowSamples = 0;
+  private windowCold = 0;
+  private readonly window: number;
+  /** Interpreted samples since the last trace, and how many the next one asks for. */
+  private coldSinceTrace = 0;
+  private coldForTrace: number;
+  private readonly coldForAnyTrace: number;
+  private readonly traceShare: number;
+  private readonly traceLength: number;
   private readonly careful = new CarefulStep(this);
   private faultCount = 0;
   private executed = 0;
@@ -104,6 +134,13 @@ export class Engine implements PublicEngine {
     this.translates = options.translate ?? true;
     this.sampleInterval = options.sampleInterval ?? SAMPLE_INTERVAL;
     this.untilSample = this.sampleInterval;
+    // Whoever looks more often than usual wants short programs translated.
+    const share = Math.min(1, this.sampleInterval / SAMPLE_INTERVAL);
+    this.traceShare = share;
+    this.window = Math.max(4, Math.round(TRACE_WINDOW * share));
+    this.coldForAnyTrace = Math.max(4, Math.round(COLD_PER_TRACE * share));
+    this.coldForTrace = this.coldForAnyTrace;
+    this.traceLength = Math.max(SHORTEST_TRACE, Math.round(TRACE_LENGTH * share));
     this.memory = memory;
     this.layout = layout;
     this.ports = options.ports;
@@ -218,8 +255,11 @@ export class Engine implements PublicEngine {
     let record = this.enter(vcpu);
     while (record !== 0) {
       // What is left of the interval survives exits: code that often leaves must be found, too.
-      const chunk = Math.min(left, Math.max(1, this.untilSample));
+      const { trace } = this;
+      const chunk = trace === undefined ? Math.min(left, Math.max(1, this.untilSample)) : 1;
       words[ENGINE.budget / 4] = chunk;
+      const low = words[STATE.ripBase / 4]! + this.offsetOf(record);
+      const high = words[STATE.ripBase / 4 + 1]!;
       const reason = this.exports.run(record);
       vcpu.noteRoot();
       const spent = chunk - (words[ENGINE.budget / 4]! | 0);
@@ -229,6 +269,7 @@ export class Engine implements PublicEngine {
       left -= spent;
       record = words[ENGINE.record / 4]!;
       this.reasons[reason] = this.reasons[reason]! + 1;
+      if (trace !== undefined) this.follow(vcpu, trace, { low, high, spent, reason });
       if (reason === REASON.BUDGET) {
         if (this.untilSample <= 0) this.sample(vcpu, record);
         if (left > 0) continue;
@@ -291,11 +332,17 @@ export class Engine implements PublicEngine {
     return ENTRY;
   }
 
+  /** Offset in its page of the instruction that a record executes, the entry record's included. */
+  private offsetOf(record: number): number {
+    const { words, bytes } = this.memory;
+    if (record === ENTRY) return words[(ENTRY + RECORD.immediate) / 4]!;
+    return bytes[record + RECORD.offset]! + bytes[record + RECORD.offset + 1]! * 256;
+  }
+
   /** Sets RIP to `more` bytes after the record's instruction begins. */
   private putRip(record: number, more: number): void {
-    const { words, bytes } = this.memory;
-    const offset = bytes[record + RECORD.offset]! + bytes[record + RECORD.offset + 1]! * 256;
-    const low = words[STATE.ripBase / 4]! + offset + more;
+    const { words } = this.memory;
+    const low = words[STATE.ripBase / 4]! + this.offsetOf(record) + more;
     words[STATE.rip / 4] = low;
     words[STATE.rip / 4 + 1] = words[STATE.ripBase / 4 + 1]! + (low > 0xffffffff ? 1 : 0);
   }
@@ -310,10 +357,52 @@ export class Engine implements PublicEngine {
   private sample(vcpu: VirtualCpu, record: number): void {
     this.untilSample = this.nextInterval();
     if (!this.translates) return;
+    this.considerTrace(this.translator.isFree(record));
     const rip = this.ripOf(record);
     if (this.exports.walk(rip, ACCESS.EXECUTE) !== WALK.FILLED) return;
     const address = this.memory.words[ENGINE.walkAddress / 4]!;
     this.translator.sample(address >>> 12, address & 4095, vcpu.mode);
+  }
+
+  /** Looks whether much of the time goes by in code that isn't translated: then its paths are worth a trace. */
+  private considerTrace(interpreted: boolean): void {
+    this.windowSamples++;
+    if (interpreted) this.windowCold++;
+    if (this.windowSamples < this.window) return;
+    this.coldSinceTrace += this.windowCold;
+    if (this.windowCold > this.windowSamples * COLD_SHARE && this.coldSinceTrace >= this.coldForTrace) {
+      this.trace = new PathTrace();
+      this.translator.beginTrace();
+      this.traceLeft = this.traceLength;
+    }
+    this.windowSamples = 0;
+    this.windowCold = 0;
+  }
+
+  /** Notes a jump of the trace; translates its paths when it is long enough. */
+  private follow(
+    vcpu: VirtualCpu,
+    trace: PathTrace,
+    step: { low: number; high: number; spent: number; reason: number },
+  ): void {
+    if (vcpu.mode === 64) trace.note(step.low, step.high, step.spent);
+    if (vcpu.mode !== 64 || step.reason !== REASON.BUDGET) trace.interrupt();
+    this.traceLeft -= step.spent;
+    if (this.traceLeft > 0 || step.reason !== REASON.BUDGET) return;
+    this.trace = undefined;
+    const earlier = this.earlierTrace;
+    this.earlierTrace = trace;
+    if (earlier === undefined || trace.likeness(earlier) < LIKENESS) {
+      this.translator.abandonTrace();
+      return;
+    }
+    this.earlierTrace = undefined;
+    // No walk: it would set accessed bits.
+    const frameAt = (linear: number) =>
+      this.leafFrame(vcpu.root, BigInt.asUintN(64, BigInt.asIntN(48, BigInt(linear) << 12n))) ?? -1;
+    const made = this.translator.translatePaths(trace, frameAt);
+    this.coldSinceTrace = 0;
+    this.coldForTrace = Math.max(this.coldForAnyTrace, Math.round(made * COLD_PER_INSTRUCTION * this.traceShare));
   }
 
   /** Single step, alignment checks, breakpoints or a disabled FPU: every instruction is looked at. */

@@ -177,6 +177,9 @@ export const RECORD = {
   addressMask: 56,
 } as const;
 
+/** A record that leads into a translated region holds the region above so many bits of {@link RECORD.hot}, the entry's number in them. */
+export const REGION_ENTRY_BITS = 10;
+
 /** TLB geometry: read, write and execute arrays, one set for each address space. */
 export const TLB = {
   start: 0x10000,

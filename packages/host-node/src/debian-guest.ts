@@ -74,10 +74,20 @@ export interface DebianGuest {
 /** The modules that a guest with Xen's disks and networks needs. */
 export const XEN_MODULES: readonly string[] = ["xen-blkfront", "xen-netfront"];
 
+/**
+ * What a guest needs beside {@link XEN_MODULES}, for {@link DebianGuestOptions.modules}: for shared folders, and for a
+ * root file system on a disk (ext4, its checksum, and what systemd mounts by). These are always in the cache.
+ */
+export const GUEST_MODULES: { readonly share: readonly string[]; readonly root: readonly string[] } = {
+  share: ["9pnet_xen", "9p"],
+  // jbd2 asks for crc32c by its algorithm's name, which no module says that it depends on.
+  root: ["crc32c_generic", "ext4", "autofs4"],
+};
+
 const META_PACKAGE = "linux-image-amd64";
 const BUSYBOX_PACKAGE = "busybox-static";
 /** Changes when the folder's contents would. */
-const LAYOUT = 1;
+const LAYOUT = 2;
 const POINTER = "debian.json";
 const MANIFEST = "manifest.json";
 
@@ -200,7 +210,8 @@ function unpackDeb(path: string, parts: Parts, options: DebianGuestOptions): str
 }
 
 function unpackKernel(deb: Deb, parts: Parts, wanted: readonly string[], onBytes: (done: number) => void): void {
-  const missing = new Set(wanted.map(moduleName));
+  const kept = [...XEN_MODULES, ...GUEST_MODULES.share, ...GUEST_MODULES.root];
+  const missing = new Set([...kept, ...wanted].map(moduleName));
   const have = new Set<string>();
   for (;;) {
     const before = have.size;
@@ -226,7 +237,24 @@ function unpackKernel(deb: Deb, parts: Parts, wanted: readonly string[], onBytes
     if (have.size === before) break;
   }
   const name = deb.control.get("Package") ?? "the kernel's package";
-  if (missing.size > 0) throw new ParavirtError("UNAVAILABLE", `kernel module ${[...missing][0]} isn't in ${name}`);
+  const needed = missingModules(wanted, parts, missing);
+  if (needed.length > 0) throw new ParavirtError("UNAVAILABLE", `kernel module ${needed[0]} isn't in ${name}`);
+}
+
+/** Those of `missing` that `wanted` modules are or depend on; what is only kept for later may be missing. */
+function missingModules(wanted: readonly string[], { files }: Parts, missing: ReadonlySet<string>): readonly string[] {
+  const byName = new Map(
+    [...files].filter(([name]) => isModulePath(name)).map(([name, data]) => [moduleName(name), data]),
+  );
+  const seen = new Set<string>();
+  const visit = (name: string): void => {
+    if (seen.has(name)) return;
+    seen.add(name);
+    const data = byName.get(name);
+    if (data !== undefined) for (const need of moduleDependencies(data)) visit(need);
+  };
+  for (const name of wanted) visit(moduleName(name));
+  return [...missing].filter((name) => seen.has(name));
 }
 
 function writeGuest(

@@ -3,5 +3,6 @@
  * @packageDocumentation
  */
 export { renderCommandLine } from "./command-line-doc.ts";
+export { createDebianVm, type DebianVm, type DebianVmOptions } from "./debian-vm.ts";
 export { main } from "./main.ts";
 export { STATUS } from "./status.ts";

@@ -44,6 +44,8 @@ async function dispatch(argv: readonly string[]): Promise<number> {
   switch (parsed.command.words.join(" ")) {
     case "disasm":
       return (await import("./commands/disasm.ts")).disasm(parsed);
+    case "image debian":
+      return (await import("./commands/image-debian.ts")).imageDebian(parsed);
     case "inspect":
       return (await import("./commands/inspect.ts")).inspect(parsed);
     case "step":
@@ -54,6 +56,8 @@ async function dispatch(argv: readonly string[]): Promise<number> {
       return (await import("./commands/run-kernel.ts")).runMini(parsed);
     case "run":
       return (await import("./commands/run-kernel.ts")).runKernel(parsed);
+    case "xenstored":
+      return (await import("./commands/xenstored.ts")).xenstored(parsed);
     default:
       throw new UsageError(`no command "${parsed.command.words.join(" ")}"`);
   }

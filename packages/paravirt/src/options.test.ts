@@ -20,7 +20,7 @@ test.each([
   [["run", "debain"], 'run doesn\'t take "debain": did you mean debian?'],
   [["run", "--memory", "64", "debian"], 'run doesn\'t take "debian" after options; write run debian first'],
   [["run", "debian", "uname"], 'run debian doesn\'t take "uname"; a command for the guest follows --'],
-  [["run", "mini", "--timeout"], "--timeout needs a value: SECONDS"],
+  [["run", "mini", "--timeout"], "--timeout needs a value: TIME"],
   [["inspect", "--json=yes", "x"], '--json takes no value, not "yes"'],
   [["disasm", "--", "x"], "disasm takes nothing after --"],
 ])("%j is refused: %s", (argv, message) => {

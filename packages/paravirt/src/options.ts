@@ -3,6 +3,8 @@ import { UsageError } from "./usage-error.ts";
 /** One option of a command, as help shows it and parsing checks it. */
 export interface OptionRow {
   readonly name: string;
+  /** A letter that stands for it after one dash. */
+  readonly short?: string;
   /** Name of its value in help; a flag has none. */
   readonly value?: string;
   /** Whether it may be given more than once; its values are in {@link ParsedArguments.lists}. */
@@ -23,11 +25,28 @@ export interface CommandRow {
   readonly takesCommand?: boolean;
 }
 
-const HELP: OptionRow = { name: "help", help: "show this" };
+const HELP: OptionRow = { name: "help", short: "h", help: "show this" };
 
 const GUEST_OPTIONS: readonly OptionRow[] = [
-  { name: "memory", value: "MiB", help: "memory of the guest (256)" },
+  {
+    name: "disk",
+    value: "PATH[,format=raw|qcow2][,ro][,overlay][,cdrom][,dev=xvda]",
+    repeatable: true,
+    help: "an image or block device as the guest's next disk, or as the one that dev names; repeatable",
+  },
+  {
+    name: "share",
+    value: "HOSTDIR[:TAG][,ro]",
+    repeatable: true,
+    help: "a folder of this machine, which run debian mounts at /mnt/TAG (its own name); repeatable",
+  },
+  { name: "memory", value: "SIZE", help: "memory of the guest: MiB, or a number with k, m or g (256)" },
   { name: "vcpus", value: "N", help: "virtual processors (1)" },
+  {
+    name: "cpus",
+    value: "N",
+    help: "processor time the guest may use, 1.5 say, and as many virtual processors as that takes unless --vcpus is given",
+  },
   {
     name: "cpu",
     value: "MODEL",
@@ -36,7 +55,11 @@ const GUEST_OPTIONS: readonly OptionRow[] = [
   { name: "name", value: "S", help: "name of the domain" },
   { name: "append", value: "STRING", help: "words added to the kernel's command line" },
   { name: "console", value: "WHERE", help: "stdio, file:PATH or none: where the guest's console goes (stdio)" },
-  { name: "timeout", value: "SECONDS", help: "end the guest after so long, with status 5" },
+  {
+    name: "timeout",
+    value: "TIME",
+    help: "end the guest after so long, with status 5: seconds, or a number with s, m or h",
+  },
   { name: "stats", value: "FILE", help: "write counters as JSON when the guest has ended" },
   {
     name: "hypervisor-log",
@@ -54,13 +77,28 @@ const INITRD_ADD: OptionRow = {
   help: "a file or folder for the initramfs, with its programs' libraries; repeatable",
 };
 
+const DEBIAN_OPTIONS: readonly OptionRow[] = [
+  {
+    name: "root",
+    value: "WHERE",
+    help: "auto: the first disk that holds ext4 with /sbin/init; /dev/xvdXN; or none: the initramfs (auto)",
+  },
+  {
+    name: "env",
+    value: "NAME[=VALUE]",
+    repeatable: true,
+    help: "an environment variable for CMD or the shell, from this machine's without a value; repeatable",
+  },
+  { name: "workdir", value: "DIR", help: "where CMD or the shell starts (/root, or the only --share)" },
+];
+
 /** All commands. Help, parsing and suggestions read this table. */
 export const COMMANDS: readonly CommandRow[] = [
   {
     words: ["run", "debian"],
     operands: "[-- CMD ARG…]",
     help: "boot Debian's own kernel to a shell, or run CMD in it and exit with its status",
-    options: [INITRD_ADD, ...GUEST_OPTIONS],
+    options: [...DEBIAN_OPTIONS, INITRD_ADD, ...GUEST_OPTIONS],
     maxOperands: 0,
     takesCommand: true,
   },
@@ -78,6 +116,23 @@ export const COMMANDS: readonly CommandRow[] = [
       { name: "initrd", value: "FILE", help: "its initial ramdisk" },
       INITRD_ADD,
       ...GUEST_OPTIONS,
+    ],
+    maxOperands: 0,
+  },
+  {
+    words: ["image", "debian"],
+    help: "make a disk with a bootable Debian from this machine's own package sources",
+    options: [
+      {
+        name: "output",
+        short: "o",
+        value: "FILE",
+        help: "the image to make: qcow2, or raw when its name ends in .raw or .img",
+      },
+      { name: "suite", value: "NAME", help: "Debian release: bookworm, sid, … (that of this machine's sources)" },
+      { name: "packages", value: "A,B", help: "packages to install beside a minimal system with systemd" },
+      { name: "size", value: "SIZE", help: "size of the disk: GiB, or a number with m, g or t (2)" },
+      HELP,
     ],
     maxOperands: 0,
   },
@@ -113,6 +168,16 @@ export const COMMANDS: readonly CommandRow[] = [
     options: [{ name: "json", help: "as JSON" }, HELP],
     maxOperands: 1,
   },
+  {
+    words: ["xenstored"],
+    help: "serve a xenstore on a unix socket, for Xen's own tools and clients, until a signal ends it",
+    options: [
+      { name: "socket", value: "PATH", help: "where to listen; who can open it has domain 0's rights" },
+      { name: "db", value: "FILE", help: "keep the store in FILE: what was answered survives kill -9 (memory only)" },
+      HELP,
+    ],
+    maxOperands: 0,
+  },
 ];
 
 /** What the words on a command line say. */
@@ -145,17 +210,17 @@ export function parseArguments(argv: readonly string[]): ParsedArguments {
       continue;
     }
     const [name, given] = splitOption(word);
-    const row = command.options.find((option) => option.name === name);
+    const row = command.options.find((option) => option.name === name || option.short === name);
     if (row === undefined) throw unknownOption(word, command);
     if (row.value === undefined) {
       if (given !== undefined) throw new UsageError(`--${name} takes no value, not "${given}"`);
-      options.set(name, "");
+      options.set(row.name, "");
       continue;
     }
     const value = given ?? argv[++at];
     if (value === undefined) throw new UsageError(`--${name} needs a value: ${row.value}`);
-    if (row.repeatable === true) lists.set(name, [...(lists.get(name) ?? []), value]);
-    else options.set(name, value);
+    if (row.repeatable === true) lists.set(row.name, [...(lists.get(row.name) ?? []), value]);
+    else options.set(row.name, value);
   }
   if (operands.length > command.maxOperands && !options.has("help")) throw extraOperand(operands, command);
   return { command, options, lists, operands, rest };
@@ -188,7 +253,7 @@ function extraOperand(operands: readonly string[], command: CommandRow): UsageEr
 function splitOption(word: string): [string, string | undefined] {
   const text = word.replace(/^--?/, "");
   const equals = text.indexOf("=");
-  return equals < 0 ? [text === "h" ? "help" : text, undefined] : [text.slice(0, equals), text.slice(equals + 1)];
+  return equals < 0 ? [text, undefined] : [text.slice(0, equals), text.slice(equals + 1)];
 }
 
 function unknownOption(word: string, command: CommandRow): UsageError {
@@ -230,7 +295,8 @@ export function editDistance(a: string, b: string): number {
 /** Help for one command. */
 export function commandHelp(command: CommandRow): string {
   const usage = ["paravirt", ...command.words, "[options]", command.operands ?? ""].join(" ").trim();
-  const label = (row: OptionRow) => `--${row.name}${row.value === undefined ? "" : ` ${row.value}`}`;
+  const label = (row: OptionRow) =>
+    `${row.short === undefined || row === HELP ? "" : `-${row.short}, `}--${row.name}${row.value === undefined ? "" : ` ${row.value}`}`;
   const width = Math.max(...command.options.map((row) => label(row).length));
   const lines = command.options.map((row) => `  ${label(row).padEnd(width)}  ${row.help}`);
   return [`usage: ${usage}`, "", `${command.help}`, "", ...lines, ""].join("\n");

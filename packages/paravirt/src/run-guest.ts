@@ -3,6 +3,8 @@ import { dirname } from "node:path";
 import type { KernelImage } from "@paravirt/boot";
 import { formatCrash } from "@paravirt/hypervisor";
 import { createMachine, type DomainShutdown, type Machine, type MachineDomain } from "@paravirt/vmm";
+import type { Device } from "@paravirt/xenbus";
+import { openDevices } from "./devices/device-request.ts";
 import { type GuestOptions, SPARE_MIB } from "./guest-options.ts";
 import { createInitWatch } from "./init-output.ts";
 import { reasonOf } from "./read-input.ts";
@@ -38,6 +40,15 @@ const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 /** Runs one guest to its end and answers the exit status of the contract: 0, 3, 4, 5, or what the console's code chose. */
 export async function runGuest(run: GuestRun, options: GuestOptions): Promise<number> {
   if (options.stats !== undefined) checkWritable(options.stats);
+  const opened = await openDevices(options.devices);
+  try {
+    return await runWith(opened.devices, run, options);
+  } finally {
+    await opened.close();
+  }
+}
+
+async function runWith(devices: readonly Device[], run: GuestRun, options: GuestOptions): Promise<number> {
   using machine = createMachine({
     memory: options.memory + SPARE_MIB,
     cpu: options.cpu,
@@ -48,6 +59,8 @@ export async function runGuest(run: GuestRun, options: GuestOptions): Promise<nu
     commandLine: run.commandLine,
     memory: options.memory,
     vcpus: options.vcpus,
+    cap: options.cap,
+    devices,
     name: options.name ?? run.name,
     ...(run.initrd === undefined ? {} : { initrd: run.initrd }),
   });

@@ -12,6 +12,8 @@ import type { DomainShutdown, MachineDomainOptions } from "./options.ts";
 
 const PAGES_PER_MIB = 256;
 const MAX_MIB = 4096;
+/** MiB above its target that a domain may have, as xl leaves it: for what a driver needs while it moves. */
+const TARGET_SLACK = 1;
 const HOST = 0 as DomId;
 
 /** What a domain needs of its machine. */
@@ -60,7 +62,7 @@ export class MachineDomain {
     });
     this.domain = host.hypervisor.createDomain({
       name: this.name,
-      maxPages: plan.pages,
+      maxPages: Math.max(plan.pages, (options.maxMemory ?? 0) * PAGES_PER_MIB),
       ...(options.vcpus === undefined ? {} : { vcpus: options.vcpus }),
     });
     this.id = this.domain.id;
@@ -141,7 +143,8 @@ export class MachineDomain {
       domid: this.id,
       name: this.name,
       uuid: uuidOf(this.id),
-      memoryKiB: plan.pages * 4,
+      memoryKiB: domain.maxPages * 4,
+      targetKiB: plan.pages * 4,
       vcpus: options.vcpus ?? 1,
       store: { port: rings.storePort, frame: rings.storeFrame },
       console: { port: rings.consolePort, frame: rings.consoleFrame },
@@ -186,6 +189,26 @@ export class MachineDomain {
     const attached = this.attachments.add(device);
     await this.attachments.start(attached);
     return attached;
+  }
+
+  /** MiB that it has now, its last when it ended. Its balloon driver changes that: {@link MachineDomain.setMemoryTarget}. */
+  get memory(): number {
+    return this.domain.memory.ownedFrames / PAGES_PER_MIB;
+  }
+
+  /**
+   * Has the guest's balloon driver keep `mebibytes` of memory, by `memory/target` in xenstore, and lets it have no more
+   * from now on. What it gives up is the machine's again at once, for other domains; a guest without the driver, or one that
+   * needs its memory itself, keeps it. Throws `OUT_OF_RANGE` for less than 1 or more than it was made for.
+   */
+  setMemoryTarget(mebibytes: number): void {
+    const most = this.domain.maxPages / PAGES_PER_MIB;
+    if (!Number.isInteger(mebibytes) || mebibytes < 1 || mebibytes > most)
+      throw new ParavirtError("OUT_OF_RANGE", `a target of ${mebibytes} MiB; this domain can have 1 to ${most}`);
+    if (this.ended) return;
+    this.domain.memory.maxFrames = Math.min(mebibytes + TARGET_SLACK, most) * PAGES_PER_MIB;
+    this.host.store.local.write(`/local/domain/${this.id}/memory/target`, String(mebibytes * 1024));
+    this.host.loop.kick();
   }
 
   /** Whether it still runs, or could. */
@@ -262,6 +285,7 @@ export function planDomain(options: MachineDomainOptions): PvPlan {
   const memory = options.memory ?? 256;
   if (!Number.isInteger(memory) || memory < 1 || memory > MAX_MIB)
     throw new ParavirtError("OUT_OF_RANGE", `${memory} MiB of memory; a domain has 1 to ${MAX_MIB}`);
+  checkNumber("MiB of memory at most", options.maxMemory, memory, MAX_MIB);
   checkNumber("VCPUs", options.vcpus, 1, XEN_LEGACY_MAX_VCPUS);
   checkNumber("weight", options.weight, 1, 65535);
   checkNumber("cap", options.cap, 0, 100 * XEN_LEGACY_MAX_VCPUS);

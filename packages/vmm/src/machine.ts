@@ -108,6 +108,11 @@ export class Machine {
     this.members.delete(domain.id);
   }
 
+  /** MiB that no domain has. */
+  get freeMemory(): number {
+    return this.hypervisor.paging.freeFrames / 256;
+  }
+
   /** Counters since the machine was made. */
   statistics(): MachineStatistics {
     const hypercalls: Record<number, MachineStatistics["hypercalls"][number]> = Object.fromEntries(this.finished);

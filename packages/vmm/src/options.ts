@@ -39,6 +39,11 @@ export interface MachineDomainOptions {
   readonly commandLine?: string;
   /** MiB of memory; 256 when left out. */
   readonly memory?: number;
+  /**
+   * MiB that {@link MachineDomain.setMemoryTarget} may give it later; `memory` when left out. The guest's kernel keeps
+   * books for all of it, 2 % or so.
+   */
+  readonly maxMemory?: number;
   /** Virtual processors; 1 when left out. */
   readonly vcpus?: number;
   /** Name for messages and xenstore. */

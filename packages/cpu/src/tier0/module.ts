@@ -1,7 +1,7 @@
 /// <reference path="../webassembly.d.ts" />
 import { CodeEmitter, ModuleBuilder } from "@paravirt/wasm-emit";
 import { HelperFunctions } from "../helpers.ts";
-import { ACCESS, CODE_TABLE_BYTES, ENGINE, REASON, RECORD, STATE, STATUS, TLB } from "../layout.ts";
+import { ACCESS, CODE_TABLE_BYTES, ENGINE, REASON, RECORD, REGION_ENTRY_BITS, STATE, STATUS, TLB } from "../layout.ts";
 import { Flags, type Place, StateAccess } from "../lowering.ts";
 import { round } from "../semantics/x87-round.ts";
 import { emitTlbSlot } from "../tlb-probe.ts";
@@ -237,7 +237,14 @@ function emitMainLoop(
   e.end();
   // region: the code from here on was translated. It counts for itself.
   state.set32(ENGINE.budget, () => e.get(budget).i32(1).op("i32_add"));
-  e.get(why).i32(255).op("i32_and").get(why).i32(8).op("i32_shr_u").callIndirect(regionType).set(why);
+  e.get(why)
+    .i32(2 ** REGION_ENTRY_BITS - 1)
+    .op("i32_and")
+    .get(why)
+    .i32(REGION_ENTRY_BITS)
+    .op("i32_shr_u")
+    .callIndirect(regionType)
+    .set(why);
   state.get32(ENGINE.budget);
   e.set(budget);
   e.get(why).i32(1).op("i32_and").if();

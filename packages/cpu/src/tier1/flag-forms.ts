@@ -1,7 +1,7 @@
 import { OPCODES, OPERAND } from "@paravirt/x86";
 import type { Size } from "../lowering.ts";
 import { type Block, type Graph, type RegionInstruction, successors } from "./control-flow.ts";
-import type { Structure } from "./structure.ts";
+import { edgeTarget, type Structure } from "./structure.ts";
 
 /** An instruction does something that the region did not foresee: the region is not translated. */
 export class UntranslatableError extends Error {
@@ -115,7 +115,7 @@ export function lateBudgetCheck(block: Block): number {
  */
 export function formsAtEntry(graph: Graph, structure: Structure): ReadonlyMap<number, FlagForm> {
   const fixed = new Set([...structure.entries].filter((offset) => !isFlexible(offset, graph, structure)));
-  for (const edge of structure.dispatched) fixed.add(edge % 4096);
+  for (const edge of structure.dispatched) fixed.add(edgeTarget(edge));
   const entry = new Map<number, FlagForm>();
   for (const offset of fixed) entry.set(offset, FULL);
   for (const [offset, block] of graph.blocks)

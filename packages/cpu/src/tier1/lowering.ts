@@ -44,13 +44,15 @@ export interface RegionFrame {
   readonly top: number;
 }
 
-/** Flag words and x87 words live in locals; the rest of the engine's state in memory. */
+/** Flag words, x87 words and the page that runs live in locals; the rest of the engine's state in memory. */
 class RegionState extends StateAccess {
   private readonly code: CodeEmitter;
   private readonly words: ReadonlyMap<number, number> | undefined;
   private readonly flags: ReadonlyMap<number, number>;
-  constructor(e: CodeEmitter, { x87 }: RegionFrame, flags: ReadonlyMap<number, number>) {
+  private readonly ripBase: number;
+  constructor(e: CodeEmitter, { x87, ripBase }: RegionFrame, flags: ReadonlyMap<number, number>) {
     super(e);
+    this.ripBase = ripBase;
     this.code = e;
     this.flags = flags;
     this.words = x87?.words;
@@ -69,7 +71,7 @@ class RegionState extends StateAccess {
     }
   }
   override get64(address: number): void {
-    const local = this.flags.get(address);
+    const local = address === STATE.ripBase ? this.ripBase : this.flags.get(address);
     if (local === undefined) super.get64(address);
     else this.code.get(local);
   }

@@ -2,18 +2,18 @@ import type { CodeEmitter } from "@paravirt/wasm-emit";
 import { OPERAND, REGISTER_CLASS } from "@paravirt/x86";
 import type { FloatKind } from "../definition.ts";
 import type { HelperFunctions } from "../helpers.ts";
-import { ENGINE, RECORD, STATE } from "../layout.ts";
+import { ENGINE, RECORD, REGION_ENTRY_BITS, STATE, TLB } from "../layout.ts";
 import { X87Stack } from "../semantics/x87-stack.ts";
-import type { Block, Graph, RegionInstruction } from "./control-flow.ts";
+import { emitTlbSlot } from "../tlb-probe.ts";
+import { type Block, type Destination, type Graph, pageOf, placeOf, type RegionInstruction } from "./control-flow.ts";
 import { DEAD, type FlagForm, FULL, formAfter, formsAtEntry, lateBudgetCheck } from "./flag-forms.ts";
 import { type RegionFrame, RegionLowering } from "./lowering.ts";
-import { analyse, ROOT, type Structure } from "./structure.ts";
+import { analyse, edgeKey, ROOT, type Structure } from "./structure.ts";
 import { FloatBounds, VectorLocals } from "./vector-place.ts";
 
 /** General registers of a region that live in locals. */
 const LOCAL_REGISTERS = 9;
-/** Entries are numbered in eight bits. */
-const MAX_ENTRIES = 256;
+const MAX_ENTRIES = 2 ** REGION_ENTRY_BITS;
 
 /** Where an edge may branch to: the label, and which block it leads to. */
 interface Context {
@@ -23,12 +23,12 @@ interface Context {
 
 /** Where a region's code is, and how the interpreter finds it. */
 export interface RegionPlace {
-  /** Machine address of the page's table of records. */
-  readonly table: number;
-  /** What the records of the region's entries say in `RECORD.hot`, shifted right by eight: which region it is. */
+  /** Machine addresses of the pages' tables of records, by the pages' numbers. */
+  readonly tables: readonly number[];
+  /** What the records of the region's entries say in `RECORD.hot`, shifted right by {@link REGION_ENTRY_BITS}: which region it is. */
   readonly tag: number;
-  /** The record of an offset. */
-  readonly recordOf: (offset: number) => number;
+  /** The record of a place. */
+  readonly recordOf: (at: number) => number;
   /** Whether floating-point arithmetic is unusual now: see `FloatBound`. */
   readonly floatCalls: boolean;
 }
@@ -36,7 +36,7 @@ export interface RegionPlace {
 /**
  * Emits one function (entry: i32) → i32 for the code of `graph`: structured loops and forward branches, as "Beyond Relooper"
  * (Ramsey, 2022) derives them from the dominator tree, inside a loop that dispatches to the entries and to what no loop can
- * express. Returns the offsets of the entries by number, `undefined` when there are too many.
+ * express. Returns the places of the entries by number, `undefined` when there are too many.
  * `helpers` are those of the region's module.
  *
  * The function returns 0 to go to `ENGINE.nextRip`, a record's address to have it interpreted in full generality, or that
@@ -110,6 +110,7 @@ export function emitRegion(
       .get(frame.vectors.locals[number]!)
       .simdMem("v128_store", STATE.xmm + number * 32);
   e.i32(0).get(frame.budget).mem("i32_store", ENGINE.budget);
+  if (place.tables.length > 1) e.i32(0).get(frame.ripBase).mem("i64_store", STATE.ripBase);
   e.get(frame.result);
   return structure.entries;
 }
@@ -121,7 +122,7 @@ export function emitRegion(
 function registersInLocals(graph: Graph, structure: Structure): number[] {
   const weights = new Array<number>(16).fill(0);
   for (const block of graph.blocks.values()) {
-    const weight = 8 ** Math.min(4, structure.depth.get(block.offset) ?? 0);
+    const weight = 8 ** Math.min(4, structure.depth.get(block.at) ?? 0);
     for (const item of block.instructions) for (const number of registersOf(item)) weights[number]! += weight;
   }
   return weights
@@ -162,7 +163,7 @@ const VECTOR_USES = 6;
 function vectorsInLocals(graph: Graph, structure: Structure): Set<number> {
   const weights = new Array<number>(16).fill(0);
   for (const block of graph.blocks.values()) {
-    const weight = 8 ** Math.min(4, structure.depth.get(block.offset) ?? 0);
+    const weight = 8 ** Math.min(4, structure.depth.get(block.at) ?? 0);
     for (const { instruction } of block.instructions)
       for (let i = 0; i < instruction.operandCount; i++)
         if (instruction.kinds[i] === OPERAND.REGISTER && instruction.classes[i] === REGISTER_CLASS.XMM)
@@ -316,57 +317,57 @@ class RegionWriter {
     const { instructions, end } = block;
     const count = instructions.length;
     if (count > 0) e.get(frame.budget).i32(count).op("i32_sub").set(frame.budget);
-    lowering.flags.begin(this.forms.get(block.offset)!);
-    const check = this.structure.loopHeaders.has(block.offset) ? lateBudgetCheck(block) : -1;
+    lowering.flags.begin(this.forms.get(block.at)!);
+    const check = this.structure.loopHeaders.has(block.at) ? lateBudgetCheck(block) : -1;
     frame.vectors.forget();
     lowering.directCall = end.kind === "call";
     instructions.forEach((item, index) => {
-      lowering.start(item, this.place.recordOf(item.offset), count - index);
+      lowering.start(item, this.place.recordOf(item.at), count - index);
       // The last one may go elsewhere.
       if (index === count - 1 && !item.handler.definition.x87) frame.x87?.sync();
       item.handler.definition.emit(lowering, lowering.places(), item.handler.shape);
       lowering.finish();
-      if (index === check)
-        lowering.checkBudget(this.place.recordOf(instructions[index + 1]!.offset), count - index - 1);
+      if (index === check) lowering.checkBudget(this.place.recordOf(instructions[index + 1]!.at), count - index - 1);
     });
     frame.x87?.sync();
     switch (end.kind) {
       case "indirect":
         return;
       case "interpret":
-        this.continueAt(end.offset);
+        this.continueAt(block, end.offset);
         return;
       case "jump":
       case "call":
-        this.edge(block.offset, end.target, context);
+        this.edge(block.at, end.target, context);
         return;
       case "branch": {
         const condition = lowering.branchCondition!;
         condition();
         const known = lowering.flags.save();
         e.if();
-        this.edge(block.offset, end.taken, context);
+        this.edge(block.at, end.taken, context);
         lowering.flags.restore(known);
         e.else();
-        this.edge(block.offset, end.next, context);
+        this.edge(block.at, end.next, context);
         e.end();
       }
     }
   }
 
   /** Goes from one block to another, or out of the region. */
-  private edge(from: number, to: number, context: Context): void {
+  private edge(from: number, { at: to, offset }: Destination, context: Context): void {
     const { e, frame, graph, structure } = this;
     if (!graph.blocks.has(to)) {
-      this.leaveTo(to);
+      this.leaveTo(offset);
       return;
     }
-    const isDispatched = structure.dispatched.has(from * 4096 + to);
+    const isDispatched = structure.dispatched.has(edgeKey(from, to));
     if (isDispatched) {
       e.get(frame.budget).i32(0).op("i32_le_s").if();
-      this.leaveTo(to);
+      this.leaveTo(offset);
       e.end();
     }
+    if (offset < 0 || offset >= 4096) this.turnPage(to, offset);
     this.lowering.flags.become(this.forms.get(to)!);
     if (isDispatched) e.i32(this.entryNumber.get(to)!).set(frame.entry).br(frame.top);
     else if (structure.number.get(to)! <= structure.number.get(from)!) e.br(context.loops.get(to)!);
@@ -374,30 +375,100 @@ class RegionWriter {
     else this.tree(to, context);
   }
 
+  /** Makes the page at `offset` from this one's start the one that runs, if it still is the one that `to` is in; else leaves. */
+  private turnPage(to: number, offset: number): void {
+    const { e, frame, place } = this;
+    const page = e.temporary("i64");
+    const entry = e.temporary("i32");
+    e.get(frame.ripBase)
+      .i64(offset - (offset & 4095))
+      .op("i64_add")
+      .set(page);
+    emitTlbSlot(e, page);
+    e.get(frame.tlb).op("i32_add").tee(entry).mem("i64_load", TLB.execute).get(page).op("i64_ne");
+    e.get(entry)
+      .mem("i32_load", TLB.execute + 8)
+      .i32(place.tables[pageOf(to)]!)
+      .op("i32_ne")
+      .op("i32_or")
+      .if();
+    this.leaveTo(offset);
+    e.end();
+    e.get(page).set(frame.ripBase);
+    e.release("i64", page);
+    e.release("i32", entry);
+  }
+
   /** Goes where the i64 on the stack says: to an entry of this region, or out of it. */
   private indirect(): void {
+    if (this.place.tables.length > 1) this.indirectAnywhere();
+    else this.indirectInPage();
+  }
+
+  /** The same for a region of several pages: the target's page is found as the interpreter finds it. */
+  private indirectAnywhere(): void {
+    const { e, frame } = this;
+    const rip = e.temporary("i64");
+    const page = e.temporary("i64");
+    const entry = e.temporary("i32");
+    e.set(rip);
+    emitTlbSlot(e, rip);
+    e.get(frame.tlb).op("i32_add").tee(entry).mem("i64_load", TLB.execute);
+    e.get(rip).i64(-4096).op("i64_and").tee(page).op("i64_eq").if();
+    e.get(entry).mem("i32_load", TLB.execute + 8);
+    e.get(rip).op("i32_wrap_i64").i32(4095).op("i32_and").i32(2).op("i32_shl").op("i32_add").mem("i32_load");
+    this.enterRecord(() => e.get(page).set(frame.ripBase));
+    e.end();
+    this.leaveToAddress(rip);
+    e.release("i64", rip, page);
+    e.release("i32", entry);
+  }
+
+  private indirectInPage(): void {
     const { e, frame, place } = this;
     const rip = e.temporary("i64");
+    e.tee(rip).get(frame.ripBase).op("i64_xor").i64(4096).op("i64_lt_u").if();
+    e.get(rip).op("i32_wrap_i64").i32(4095).op("i32_and").i32(2).op("i32_shl").mem("i32_load", place.tables[0]!);
+    this.enterRecord(() => {});
+    e.end();
+    this.leaveToAddress(rip);
+    e.release("i64", rip);
+  }
+
+  /** Goes on at the record on the stack, in this region or out of it, unless it is 0; `arrive` is emitted on the way. */
+  private enterRecord(arrive: () => void): void {
+    const { e, frame, place } = this;
     const record = e.temporary("i32");
     const hot = e.temporary("i32");
-    e.tee(rip).get(frame.ripBase).op("i64_xor").i64(4096).op("i64_lt_u").if();
-    e.get(rip).op("i32_wrap_i64").i32(4095).op("i32_and").i32(2).op("i32_shl").mem("i32_load", place.table);
     e.tee(record).if();
-    e.get(record).mem("i32_load", RECORD.hot).tee(hot).i32(8).op("i32_shr_u").i32(place.tag).op("i32_eq");
+    arrive();
+    e.get(record)
+      .mem("i32_load", RECORD.hot)
+      .tee(hot)
+      .i32(REGION_ENTRY_BITS)
+      .op("i32_shr_u")
+      .i32(place.tag)
+      .op("i32_eq");
     e.get(frame.budget).i32(0).op("i32_gt_s").op("i32_and").if();
-    e.get(hot).i32(255).op("i32_and").set(frame.entry);
+    e.get(hot)
+      .i32(MAX_ENTRIES - 1)
+      .op("i32_and")
+      .set(frame.entry);
     this.lowering.flags.emitFill(this.lowering.flags.inState ? FULL : this.lowering.flags.form);
     e.br(frame.top);
     e.end();
     e.get(record).i32(1).op("i32_or").set(frame.result);
     this.lowering.leave();
     e.end();
-    e.end();
+    e.release("i32", record, hot);
+  }
+
+  /** Leaves for the address in an i64 local. */
+  private leaveToAddress(rip: number): void {
+    const { e, frame } = this;
     e.i32(0).get(rip).mem("i64_store", ENGINE.nextRip);
     e.i32(0).set(frame.result);
     this.lowering.leave();
-    e.release("i64", rip);
-    e.release("i32", record, hot);
   }
 
   /** Leaves for `offset` (from the page's start, any value). */
@@ -409,11 +480,11 @@ class RegionWriter {
   }
 
   /** Leaves for code in this page that runs in sequence. */
-  private continueAt(offset: number): void {
+  private continueAt(block: Block, offset: number): void {
     const { e, frame } = this;
     if (offset >= 4096) this.leaveTo(offset);
     else {
-      e.i32(this.place.recordOf(offset) + 1).set(frame.result);
+      e.i32(this.place.recordOf(placeOf(pageOf(block.at), offset)) + 1).set(frame.result);
       this.lowering.leave();
     }
   }

@@ -15,10 +15,23 @@ export interface Structure {
   readonly merges: ReadonlySet<number>;
   /** Children of each block in the dominator tree, by descending number. */
   readonly children: ReadonlyMap<number, readonly number[]>;
-  /** Backward edges that no loop can express, as `from * 4096 + to`: they go through the dispatcher. */
+  /** Backward edges that no loop can express, as {@link edgeKey} numbers them: they go through the dispatcher. */
   readonly dispatched: ReadonlySet<number>;
   /** In how many loops each block is. */
   readonly depth: ReadonlyMap<number, number>;
+}
+
+/** More than any place in a region. */
+const PLACES = 2 ** 24;
+
+/** One number for an edge between two blocks. */
+export function edgeKey(from: number, to: number): number {
+  return from * PLACES + to;
+}
+
+/** Where the edge with this number leads. */
+export function edgeTarget(key: number): number {
+  return key % PLACES;
 }
 
 interface Analysis {
@@ -39,7 +52,7 @@ export function analyse(graph: Graph): Structure {
     const back = backwardEdges(graph, analysis);
     const before = entries.size;
     if (first) for (const header of innermostLoops(loopBodies(analysis, back.loops))) entries.add(header);
-    for (const edge of back.dispatched) entries.add(edge % 4096);
+    for (const edge of back.dispatched) entries.add(edgeTarget(edge));
     if (entries.size === before) return describe(analysis, back, [...entries]);
   }
 }
@@ -116,7 +129,7 @@ function backwardEdges(graph: Graph, { order, number, dominator }: Analysis): Ba
     if (from === ROOT) continue;
     for (const to of successors(graph.blocks.get(from)!, graph)) {
       if (number.get(to)! > number.get(from)!) continue;
-      if (!dominates(to, from)) dispatched.add(from * 4096 + to);
+      if (!dominates(to, from)) dispatched.add(edgeKey(from, to));
       else if (loops.has(to)) loops.get(to)!.push(from);
       else loops.set(to, [from]);
     }

@@ -3,12 +3,13 @@ import type { MachineMemory } from "@paravirt/core";
 import { CodeEmitter, ModuleBuilder } from "@paravirt/wasm-emit";
 import { type CodeCache, pageKey } from "../code-cache.ts";
 import { HelperFunctions } from "../helpers.ts";
-import { RECORD, STATE } from "../layout.ts";
+import { RECORD, REGION_ENTRY_BITS, STATE } from "../layout.ts";
 import { isFloatSilent } from "../semantics/simd-float-inline.ts";
 import type { HandlerTable } from "../tier0/handlers.ts";
 import type { Selector } from "../tier0/select.ts";
-import { collectRegion, type Graph, graphSize } from "./control-flow.ts";
+import { collectRegion, type Graph, graphSize, instructionPlaces, Leaves, type RegionSource } from "./control-flow.ts";
 import { UntranslatableError } from "./flag-forms.ts";
+import { keysOfPlaces, PathMap, type PathTrace } from "./paths.ts";
 import { emitRegion, type RegionPlace } from "./region.ts";
 
 /** Samples at one place before it is translated. */
@@ -27,10 +28,21 @@ const REGION_LIMIT = 200;
 /** A region that holds at most so many is translated anew together with what got hot beside it. */
 const GROWING_LIMIT = 120;
 
+/** Guest instructions that a region made from paths may hold, how many are worth one, and how many are translated after a trace. */
+const PATH_LIMIT = 2000;
+const SHORTEST_PATH = 12;
+const TRACE_LIMIT = 24_000;
+
 /** A translated region. */
 interface Region {
   readonly slot: number;
+  /** Keys of the pages that its code is in. */
+  readonly keys: readonly number[];
   readonly entries: readonly RegionEntry[];
+  /** Offsets of its instructions if it is of one page and made for hot places. */
+  readonly offsets: readonly number[] | undefined;
+  /** Machine addresses of its instructions if it is made from paths. */
+  readonly addresses: readonly number[];
   /** Offsets that were found hot and for which it was made. */
   readonly wanted: readonly number[];
   /** Guest instructions in it. */
@@ -39,6 +51,7 @@ interface Region {
 
 interface RegionEntry {
   readonly record: number;
+  readonly number: number;
   /** What the record said before: its index in the main loop's table. */
   readonly hot: number;
 }
@@ -65,6 +78,8 @@ export class Translator {
   private readonly pages = new Map<number, HotPage>();
   private readonly freeSlots: number[] = [];
   private live = 0;
+  /** Regions made from paths. */
+  private readonly paths = new Set<Region>();
   /** Samples since all counts were halved. */
   private sinceDecay = 0;
   translated = 0;
@@ -91,7 +106,7 @@ export class Translator {
     const key = pageKey(mfn, mode);
     let page = this.pages.get(key);
     if (page === undefined) {
-      page = { samples: new Map(), refused: new Set(), regions: [] };
+      page = emptyPage();
       this.pages.set(key, page);
     }
     return page;
@@ -126,13 +141,14 @@ export class Translator {
     const record = code.recordAt(mfn, mode, offset);
     if (memory.words[(record + RECORD.hot) / 4]! >= handlers.hotCount) return true;
     const page = this.pageOf(mfn, mode);
-    const joined = page.regions.filter((region) => region.size <= GROWING_LIMIT);
+    const joined = page.regions.filter((region) => region.offsets !== undefined && region.size <= GROWING_LIMIT);
     const warm = [...page.samples].filter(([, count]) => count >= JOIN_THRESHOLD).map(([at]) => at);
     const wanted = [...new Set([offset, ...joined.flatMap((region) => region.wanted), ...warm])];
     const view = code.pageView(mfn, mode);
     const graph = collectRegion(
       {
-        page: memory.bytes.subarray(mfn * 4096, mfn * 4096 + 4096),
+        bytes: () => memory.bytes.subarray(mfn * 4096, mfn * 4096 + 4096),
+        neighbour: () => -1,
         mode,
         selector: this.selector,
         known: view.isKnown,
@@ -144,7 +160,7 @@ export class Translator {
     const slot = this.freeSlots.pop() ?? this.newSlot();
     const recordOf = (at: number) => code.recordAt(mfn, mode, at);
     const entries = this.compile(graph, {
-      table: view.table,
+      tables: [view.table],
       tag: slot,
       recordOf,
       floatCalls: !isFloatSilent(memory.words[STATE.mxcsr / 4]!),
@@ -157,17 +173,139 @@ export class Translator {
     // A region that did not fit whole stays, too.
     const replaced = joined.filter((region) => region.wanted.every((at) => graph.entries.has(at)));
     for (const region of replaced) this.release(region);
-    page.regions = page.regions.filter((region) => !replaced.includes(region));
-    page.regions.push({
+    this.enter({
       slot,
+      keys: [pageKey(mfn, mode)],
       entries: this.patch(entries.map(recordOf), slot),
+      offsets: instructionPlaces(graph),
+      addresses: [],
       wanted: wanted.filter((at) => graph.entries.has(at)),
       size: graphSize(graph),
     });
     for (const at of entries) page.samples.delete(at);
+    return true;
+  }
+
+  private enter(region: Region): void {
+    for (const key of region.keys) this.pages.get(key)!.regions.push(region);
     this.live++;
     this.translated++;
-    return true;
+  }
+
+  /** Before a trace: regions made from paths step aside, so that the trace shows all of the paths as they are now. */
+  beginTrace(): void {
+    for (const region of this.paths) this.unpatch(region);
+  }
+
+  /** After a trace that nothing is made of. */
+  abandonTrace(): void {
+    this.endTrace(this.paths, new Set());
+  }
+
+  /** After a trace: regions whose code is in one that was made anew go, the others are entered again. */
+  private endTrace(before: ReadonlySet<Region>, made: ReadonlySet<number>): void {
+    for (const region of before) {
+      if (!this.paths.has(region)) continue;
+      if (region.addresses.some((address) => made.has(address))) this.release(region);
+      else
+        for (const { record, number } of region.entries)
+          if (this.isFree(record))
+            this.memory.words[(record + RECORD.hot) / 4] = region.slot * 2 ** REGION_ENTRY_BITS + number;
+    }
+  }
+
+  /**
+   * Translates what a trace shows to be executed repeatedly, `frameOf` telling which frame is mapped at a linear page (its
+   * low 36 bits) now. Answers how many guest instructions were translated.
+   */
+  translatePaths(trace: PathTrace, frameOf: (linear: number) => number): number {
+    const { memory, code } = this;
+    const { generation } = code;
+    const map = new PathMap(trace, {
+      memory,
+      code,
+      frameOf,
+      absorb: (mfn, record) => this.coveredFrom(mfn, record),
+      checkSlot: this.selector.checkHandler.slot,
+    });
+    const source: RegionSource = {
+      bytes: (page) => memory.bytes.subarray(map.pages[page]!.mfn * 4096, map.pages[page]!.mfn * 4096 + 4096),
+      neighbour: (page, delta) => map.neighbour(page, delta),
+      mode: 64,
+      selector: this.selector,
+      known: (at) => map.isKnown(at),
+      seen: (at) => map.seen.get(at) ?? [],
+      limit: PATH_LIMIT,
+    };
+    const before = new Set(this.paths);
+    const covered = new Set<number>();
+    const addresses = new Set<number>();
+    const leaves = new Leaves(source);
+    const known = (at: number) => map.isKnown(at) && (!covered.has(at) || leaves.include(at));
+    let made = 0;
+    for (const start of map.arrivals) {
+      if (made >= TRACE_LIMIT || this.live >= MAX_REGIONS || code.generation !== generation) break;
+      if (covered.has(start) || !this.isFree(map.recordAt(start))) continue;
+      const graph = collectRegion({ ...source, known }, [start]);
+      const places = instructionPlaces(graph);
+      for (const at of places) covered.add(at);
+      if (graphSize(graph) < SHORTEST_PATH) continue;
+      const region = this.translatePath(graph, map, generation);
+      if (region === undefined) continue;
+      made += region.size;
+      for (const address of region.addresses) addresses.add(address);
+    }
+    this.endTrace(before, addresses);
+    return made;
+  }
+
+  private translatePath(graph: Graph, map: PathMap, generation: number): Region | undefined {
+    const { code, memory } = this;
+    const slot = this.freeSlots.pop() ?? this.newSlot();
+    const recordOf = (at: number) => code.recordAt(map.pages[at >>> 12]!.mfn, 64, at & 4095);
+    const entries = this.compile(graph, {
+      tables: map.pages.map(({ table }) => table),
+      tag: slot,
+      recordOf,
+      floatCalls: !isFloatSilent(memory.words[STATE.mxcsr / 4]!),
+    });
+    if (entries === undefined || code.generation !== generation) {
+      this.freeSlots.push(slot);
+      return undefined;
+    }
+    const keys = keysOfPlaces(map.pages, graph.blocks.keys());
+    for (const key of keys) if (!this.pages.has(key)) this.pages.set(key, emptyPage());
+    const records = entries.map(recordOf);
+    const own = new Set(records);
+    // Regions made for places on the way would only be entered from this one.
+    for (const key of keys)
+      for (const region of [...this.pages.get(key)!.regions])
+        if (region.offsets !== undefined && region.entries.every(({ record }) => own.has(record))) this.release(region);
+    const region: Region = {
+      slot,
+      keys,
+      entries: this.patch(records, slot),
+      offsets: undefined,
+      addresses: instructionPlaces(graph).map((at) => map.pages[at >>> 12]!.mfn * 4096 + (at & 4095)),
+      wanted: [],
+      size: graphSize(graph),
+    };
+    this.enter(region);
+    this.paths.add(region);
+    return region;
+  }
+
+  /** Whether a record is there, and does not lead into a region. */
+  isFree(record: number): boolean {
+    return record !== 0 && this.memory.words[(record + RECORD.hot) / 4]! < this.handlers.hotCount;
+  }
+
+  /** The offsets of the region that `record` leads into; none of one that stays, `undefined` where none is. */
+  private coveredFrom(mfn: number, record: number): readonly number[] | undefined {
+    if (record === 0 || this.isFree(record)) return undefined;
+    const slot = this.memory.words[(record + RECORD.hot) / 4]! >>> REGION_ENTRY_BITS;
+    const region = this.pages.get(pageKey(mfn, 64))?.regions.find((candidate) => candidate.slot === slot);
+    return region?.offsets ?? [];
   }
 
   /** Makes the region's module, and enters its function into the table at the place's tag. */
@@ -205,8 +343,8 @@ export class Translator {
     records.forEach((record, number) => {
       const hot = words[(record + RECORD.hot) / 4]!;
       if (hot >= this.handlers.hotCount) return;
-      words[(record + RECORD.hot) / 4] = slot * 256 + number;
-      patched.push({ record, hot });
+      words[(record + RECORD.hot) / 4] = slot * 2 ** REGION_ENTRY_BITS + number;
+      patched.push({ record, number, hot });
     });
     return patched;
   }
@@ -217,24 +355,35 @@ export class Translator {
     return first;
   }
 
-  /** The code in `mfn` is gone: its records too, so only the slots are given back. */
+  /** The code in `mfn` is gone: so are all regions with some of it. */
   private drop(mfn: number, mode: 64 | 32): void {
     const key = pageKey(mfn, mode);
     const page = this.pages.get(key);
     if (page === undefined) return;
-    for (const region of page.regions) this.giveBack(region);
+    for (const region of [...page.regions]) this.release(region);
     this.pages.delete(key);
   }
 
   private dropAll(): void {
-    for (const { regions } of this.pages.values()) for (const region of regions) this.release(region);
+    for (const { regions } of this.pages.values()) for (const region of [...regions]) this.release(region);
     this.pages.clear();
   }
 
   /** The interpreter executes the region's entries again. */
   private release(region: Region): void {
-    for (const { record, hot } of region.entries) this.memory.words[(record + RECORD.hot) / 4] = hot;
+    this.unpatch(region);
+    this.paths.delete(region);
+    for (const key of region.keys) {
+      const page = this.pages.get(key)!;
+      page.regions = page.regions.filter((other) => other !== region);
+    }
     this.giveBack(region);
+  }
+
+  private unpatch({ slot, entries }: Region): void {
+    const { words } = this.memory;
+    for (const { record, hot } of entries)
+      if (words[(record + RECORD.hot) / 4]! >>> REGION_ENTRY_BITS === slot) words[(record + RECORD.hot) / 4] = hot;
   }
 
   private giveBack({ slot }: Region): void {
@@ -242,4 +391,8 @@ export class Translator {
     this.freeSlots.push(slot);
     this.live--;
   }
+}
+
+function emptyPage(): HotPage {
+  return { samples: new Map(), refused: new Set(), regions: [] };
 }

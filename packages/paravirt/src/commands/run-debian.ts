@@ -1,15 +1,18 @@
 import {
+  type CommandOptions,
   commandArchive,
   createCommandDecoder,
   encodeCommandInput,
   encodeCommandInputEnd,
+  type GuestCommandLineOptions,
   guestCommandLine,
   joinArchives,
 } from "@paravirt/boot";
-import { type DebianGuest, debianGuest, type GuestProgress } from "@paravirt/host-node";
+import { type DebianGuest, debianGuest, GUEST_MODULES, type GuestProgress, XEN_MODULES } from "@paravirt/host-node";
 import type { DomainShutdown } from "@paravirt/vmm";
 import { joinInput, pumpInput } from "../console-input.ts";
 import { openConsole } from "../console-output.ts";
+import { type DebianOptions, debianOptions } from "../debian-options.ts";
 import { type GuestOptions, guestOptions } from "../guest-options.ts";
 import { addedArchives, checkUnpacks } from "../initrd.ts";
 import type { ParsedArguments } from "../options.ts";
@@ -19,14 +22,43 @@ import { UsageError } from "../usage-error.ts";
 /** `paravirt run debian`: a shell, or one command. */
 export async function runDebian(parsed: ParsedArguments): Promise<number> {
   const { rest } = parsed;
-  const settings = guestOptions(parsed, 256);
+  const guestSettings = guestOptions(parsed, 256);
+  const settings = { ...guestSettings, ...debianOptions(parsed, guestSettings) };
   if (rest !== undefined && rest.length === 0)
     throw new UsageError("run debian -- needs a command after the two dashes");
-  const guest = await debianGuest({ onProgress: progress(rest === undefined || process.stderr.isTTY === true) });
+  const guest = await debianGuest({
+    modules: guestModules(settings),
+    onProgress: progress(rest === undefined || process.stderr.isTTY === true),
+  });
   if (rest !== undefined) return runCommand(guest, rest, settings, false);
   // Without a terminal the shell reads its lines from standard input, and the guest ends with them.
-  if (!process.stdin.isTTY) return runCommand(guest, ["sh"], settings, true);
+  if (!process.stdin.isTTY && !settings.bootsDisk) return runCommand(guest, ["sh"], settings, true);
   return runShell(guest, settings);
+}
+
+type Settings = GuestOptions & DebianOptions;
+
+/** Modules that `/init` loads; those of devices that the guest hasn't would only take time. */
+function guestModules({ devices, root }: Settings): readonly string[] {
+  return [
+    ...XEN_MODULES,
+    ...(devices.some(({ kind }) => kind === "share") ? GUEST_MODULES.share : []),
+    ...(root === "none" ? [] : GUEST_MODULES.root),
+  ];
+}
+
+/** What the kernel's command line says in every mode. */
+function guestWords({ append, root, devices }: Settings): Omit<GuestCommandLineOptions, "mode"> {
+  return {
+    root,
+    shares: devices.flatMap(({ share }) => (share === undefined ? [] : [share])),
+    networks: devices.flatMap(({ network }) => (network === undefined ? [] : [network])),
+    ...(append === undefined ? {} : { append }),
+  };
+}
+
+function commandOptions({ env, workdir }: Settings): CommandOptions {
+  return { env, ...(workdir === undefined ? {} : { cwd: workdir }) };
 }
 
 function debianInitrd(guest: DebianGuest, options: GuestOptions, last: readonly Uint8Array[] = []): Uint8Array {
@@ -52,10 +84,10 @@ function progress(shown: boolean): (progress: GuestProgress) => void {
 async function runCommand(
   guest: DebianGuest,
   argv: readonly string[],
-  options: GuestOptions,
+  options: Settings,
   isShell: boolean,
 ): Promise<number> {
-  const initrd = debianInitrd(guest, options, [commandArchive(argv)]);
+  const initrd = debianInitrd(guest, options, [commandArchive(argv, commandOptions(options))]);
   const output = openConsole(options.console);
   let session: GuestSession | undefined;
   let letGo = (): void => {};
@@ -86,7 +118,7 @@ async function runCommand(
       {
         kernel: guest.image,
         initrd,
-        commandLine: guestCommandLine({ mode: "command", stdin: forwardsInput, ...appended(options) }),
+        commandLine: guestCommandLine({ mode: "command", stdin: forwardsInput, ...guestWords(options) }),
         name: "debian",
         onOutput: (bytes) => {
           decoder.push(bytes);
@@ -116,8 +148,10 @@ function writeError(bytes: Uint8Array): Promise<void> {
 }
 
 /** A shell in this terminal. */
-async function runShell(guest: DebianGuest, options: GuestOptions): Promise<number> {
-  const initrd = debianInitrd(guest, options);
+async function runShell(guest: DebianGuest, options: Settings): Promise<number> {
+  // A plain `sh` is what /init starts by itself; this one has variables and a folder.
+  const isPlain = options.workdir === undefined && Object.keys(options.env).length === 0;
+  const initrd = debianInitrd(guest, options, isPlain ? [] : [commandArchive(["sh", "-i"], commandOptions(options))]);
   const output = openConsole(options.console);
   let letGo = (): void => {};
   const { columns, rows } = process.stdout;
@@ -131,7 +165,7 @@ async function runShell(guest: DebianGuest, options: GuestOptions): Promise<numb
           messages: true,
           ...(columns > 0 && rows > 0 ? { columns, rows } : {}),
           ...(process.env.TERM === undefined ? {} : { term: process.env.TERM }),
-          ...appended(options),
+          ...guestWords(options),
         }),
         name: "debian",
         onOutput: (bytes) => output.write(bytes),
@@ -145,8 +179,4 @@ async function runShell(guest: DebianGuest, options: GuestOptions): Promise<numb
     letGo();
     await output.close();
   }
-}
-
-function appended({ append }: GuestOptions): { append?: string } {
-  return append === undefined ? {} : { append };
 }

@@ -1,0 +1,28 @@
+/** What {@link customizeScript} writes into a system. */
+export interface CustomizeOptions {
+  readonly hostname: string;
+  /** UUID of the root file system. */
+  readonly uuid: string;
+}
+
+/**
+ * The shell code that makes a freshly installed Debian one that boots as a guest. `$1` is its folder; it runs with that
+ * system's root rights, on this machine.
+ */
+export function customizeScript({ hostname, uuid }: CustomizeOptions): string {
+  return `set -e
+root=$1
+echo ${hostname} >"$root/etc/hostname"
+printf '127.0.0.1 localhost\\n127.0.1.1 ${hostname}\\n::1 localhost ip6-localhost ip6-loopback\\n' >"$root/etc/hosts"
+printf 'UUID=${uuid} / ext4 errors=remount-ro 0 1\\n' >"$root/etc/fstab"
+# An empty file gets an id at the first boot, without the questions that a missing one brings.
+: >"$root/etc/machine-id"
+chroot "$root" passwd -d root >&2
+printf '[Match]\\nType=ether\\n\\n[Network]\\nDHCP=yes\\n' >"$root/etc/systemd/network/80-ethernet.network"
+chroot "$root" systemctl enable systemd-networkd systemd-resolved >&2
+# Without a network nothing comes online, and nothing should wait for it.
+chroot "$root" systemctl disable systemd-networkd-wait-online >&2
+ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
+rm -f "$root/etc/apt/apt.conf.d/99mmdebstrap"
+`;
+}
