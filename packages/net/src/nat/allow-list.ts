@@ -86,4 +86,5 @@ export class AllowList {
       const until = this.#addresses.get(name!)?.get(address);
       return until !== undefined && until > now;
     });
-  }}
+  }
+}

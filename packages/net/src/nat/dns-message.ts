@@ -51,7 +51,12 @@ export function isAddressQuestion({ type, classNumber }: Question): boolean {
 }
 
 /** Answers a query by ourselves: with addresses, with none, or with a refusal. */
-export function encodeAnswer(query: Uint8Array, end: number, rcode: number, addresses: readonly Ipv4[] = []): Uint8Array {
+export function encodeAnswer(
+  query: Uint8Array,
+  end: number,
+  rcode: number,
+  addresses: readonly Ipv4[] = [],
+): Uint8Array {
   const answer = new Uint8Array(end + addresses.length * 16);
   answer.set(query.subarray(0, end));
   putWord(answer, 2, RESPONSE | RECURSION | (getWord(query, 2) & 0x7900) | rcode);

@@ -116,8 +116,8 @@ export class DnsForwarder {
           if (datagrams !== opened || bytes.length < 2 || getWord(bytes, 0) !== ours) return;
           if (!answersQuestion(bytes, question)) return;
           const now = host.now();
+          // An outside server doesn't open the host's loopback by naming what stands for it.
           for (const { address, seconds } of addressRecords(bytes, question))
-            // An outside server doesn't open the host's loopback by naming what stands for it.
             if (address !== gateway) allow.learn(question.name, address, now, seconds * 1000);
           finish(bytes.slice());
         },

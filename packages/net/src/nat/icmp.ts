@@ -14,7 +14,11 @@ export const ICMP_HEADER = 8;
 
 /** Whether the ICMP message is an echo request with the right checksum. */
 export function isEcho(message: Uint8Array): boolean {
-  return message.length >= ICMP_HEADER && message[0] === ECHO && finishChecksum(addToSum(0, message, 0, message.length)) === 0;
+  return (
+    message.length >= ICMP_HEADER &&
+    message[0] === ECHO &&
+    finishChecksum(addToSum(0, message, 0, message.length)) === 0
+  );
 }
 
 /** Writes the answer to an echo request into `frame`, and answers its length. */

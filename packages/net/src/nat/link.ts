@@ -63,7 +63,12 @@ export class Link {
   /** Whether an address may be a guest's. */
   isGuest(address: Ipv4): boolean {
     const { network } = this.options;
-    return isInNetwork(address, network) && address !== network.address && !this.isBroadcast(address) && !this.isOurs(address);
+    return (
+      isInNetwork(address, network) &&
+      address !== network.address &&
+      !this.isBroadcast(address) &&
+      !this.isOurs(address)
+    );
   }
 
   /** Whether an address means all guests. */
@@ -120,7 +125,13 @@ export class Link {
       return;
     }
     const { protocol } = datagram;
-    encodeIpv4(frame, mac, this.options.mac, { source, destination, protocol, length, identification: this.#identification });
+    encodeIpv4(frame, mac, this.options.mac, {
+      source,
+      destination,
+      protocol,
+      length,
+      identification: this.#identification,
+    });
     this.#give(frame, ETHERNET_HEADER + IPV4_HEADER + length, offload);
   }
 

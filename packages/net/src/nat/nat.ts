@@ -106,7 +106,14 @@ class UserModeNat implements Nat {
   #closed = false;
 
   constructor(options: NatOptions) {
-    const { host, mtu = 1500, maxConnections = 1024, maxUdpFlows = 512, udpTimeout = 60_000, keepAlive = 900_000 } = options;
+    const {
+      host,
+      mtu = 1500,
+      maxConnections = 1024,
+      maxUdpFlows = 512,
+      udpTimeout = 60_000,
+      keepAlive = 900_000,
+    } = options;
     inRange("mtu", mtu, 576, 65521);
     inRange("maxConnections", maxConnections, 1, 65536);
     inRange("maxUdpFlows", maxUdpFlows, 1, 65536);
@@ -306,7 +313,12 @@ class UserModeNat implements Nat {
     const sum = addToSum(pseudoSum(remote, guest, PROTOCOL.udp, length), frame, PAYLOAD_AT, PAYLOAD_AT + length);
     // RFC 768: 0 would say that there is no checksum.
     putWord(frame, PAYLOAD_AT + 6, finishChecksum(sum) || 0xffff);
-    this.#link.sendDatagram(frame, { source: remote, destination: guest, protocol: PROTOCOL.udp, length }, undefined, mac);
+    this.#link.sendDatagram(
+      frame,
+      { source: remote, destination: guest, protocol: PROTOCOL.udp, length },
+      undefined,
+      mac,
+    );
   }
 
   /** Tells a guest that its datagram goes nowhere: it isn't allowed. */

@@ -175,8 +175,8 @@ export class TcpFlows implements FlowContext {
 
   #add(address: FlowAddress): TcpFlow {
     const key = hostsKey(address);
-    let flows = this.#flows.get(key);
-    if (flows === undefined) this.#flows.set(key, (flows = new Map()));
+    const flows = this.#flows.get(key) ?? new Map<number, TcpFlow>();
+    this.#flows.set(key, flows);
     const flow = new TcpFlow(address, this);
     flows.set(portsKey(address), flow);
     this.#count++;
@@ -196,7 +196,8 @@ export class TcpFlows implements FlowContext {
   /** Answers a segment that belongs to no connection (RFC 9293 3.10.7.1). */
   #refuse({ guest, guestPort, remote, remotePort }: FlowAddress, segment: Segment): void {
     const acknowledged = (segment.flags & TCP.ACK) !== 0;
-    const length = segment.data.length + ((segment.flags & TCP.SYN) !== 0 ? 1 : 0) + ((segment.flags & TCP.FIN) !== 0 ? 1 : 0);
+    const length =
+      segment.data.length + ((segment.flags & TCP.SYN) !== 0 ? 1 : 0) + ((segment.flags & TCP.FIN) !== 0 ? 1 : 0);
     const frame = this.link.takeFrame();
     encodeSegment(frame, PAYLOAD_AT, {
       sourcePort: remotePort,

@@ -449,7 +449,8 @@ export class TcpConnection {
       }
       let length = Math.min(unsent, Math.max(Math.floor(room), 0), large);
       // Whole segments while more follows, or a small one as long as nothing is on its way (silly window, RFC 1122 4.2.3.4).
-      if (length < unsent) length = length >= this.#segment ? length - (length % this.#segment) : inFlight === 0 ? length : 0;
+      if (length < unsent)
+        length = length >= this.#segment ? length - (length % this.#segment) : inFlight === 0 ? length : 0;
       if (length === 0) break;
       this.#sendText(inFlight, length, this.#wantsEnd && length === unsent);
     }
