@@ -5,7 +5,10 @@
  */
 export type { Answer } from "./answer.ts";
 export type { BlockFile } from "./block-file.ts";
+export { type CopyOptions, compareDisks, copyDisk, copyDiskCompressed } from "./convert.ts";
+export { type HttpFetch, type HttpFileOptions, type HttpResponse, openHttpFile } from "./http.ts";
 export { memoryFile } from "./memory-file.ts";
+export { connectNbd, type NbdOptions } from "./nbd/disk.ts";
 export { type OverlayDisk, type OverlayOptions, overlayDisk } from "./overlay.ts";
 export { checkQcow2, type Qcow2Report } from "./qcow2/check.ts";
 export type { Codecs } from "./qcow2/codecs.ts";

@@ -147,11 +147,9 @@ export function overlayDisk(base: Disk, options: OverlayOptions = {}): OverlayDi
     },
     discard(sector, count) {
       checkRange(disk, sector, count * SECTOR);
-      const first = Math.ceil(sector / PIECE_SECTORS);
-      const last = Math.floor((sector + count) / PIECE_SECTORS);
-      return turns.run(function* () {
-        for (let piece = first; piece < last; piece++) setSlot(piece, ZERO);
-      });
+      const first = Math.ceil(sector / PIECE_SECTORS) * PIECE_SECTORS;
+      const last = Math.floor((sector + count) / PIECE_SECTORS) * PIECE_SECTORS;
+      if (last > first) return turns.run(() => zero(first, last - first));
     },
     async commit() {
       checkWritable(base);

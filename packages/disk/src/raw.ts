@@ -20,12 +20,12 @@ export interface ResizableDisk extends Disk {
 
 const ZEROS = new Uint8Array(1 << 20);
 
-/** The disk whose sectors are the bytes of `file`, one after the other. Bytes after the last whole sector aren't seen. */
+/** The disk whose sectors are the bytes of `file`, one after the other. Zeros fill the last sector when it is cut off. */
 export function rawDisk(file: BlockFile, options: RawDiskOptions = {}): ResizableDisk {
   const sectorSize = options.sectorSize ?? 512;
   const readOnly = options.readOnly === true || file.readOnly;
   const resized = createResizeListeners();
-  let sectors = Math.floor(file.size / sectorSize) * (sectorSize / SECTOR);
+  let sectors = Math.ceil(file.size / sectorSize) * (sectorSize / SECTOR);
 
   function* clear(offset: number, length: number): Steps<void> {
     if (file.punch !== undefined) {
