@@ -36,13 +36,16 @@ export interface Exec {
    * the signal's reason, and with `UNAVAILABLE` when the guest has ended.
    */
   run(argv: readonly (string | Uint8Array)[], options?: ExecOptions): Promise<ExecProcess>;
-  /** Asks the guest's `/init` to end everything, unmount and power off. */
+  /** Asks the guest's init, the generated one or systemd, to end everything, unmount and power off. */
   powerOff(): void;
   /** To be called when the guest has ended: everything that runs or waits rejects. */
   close(): void;
 }
 
 const DEFAULT_LIMIT = 64;
+const POWER_OFF = new TextEncoder().encode(
+  "if [ -d /run/systemd/system ]; then systemctl poweroff --no-block; else kill -USR2 1; fi\n:\n",
+);
 
 /** Makes the host's side for one guest, whose initramfs has an `agentArchive` and starts in agent mode. */
 export function createExec(settings: ExecSettings = {}): Exec {
@@ -107,7 +110,7 @@ class ExecHost implements Exec {
   powerOff(): void {
     // What the guest's init kills from now on was not lost.
     this.ending = true;
-    this.queue.add({ script: new TextEncoder().encode("kill -USR2 1\n:\n"), isCommand: false });
+    this.queue.add({ script: POWER_OFF, isCommand: false });
   }
 
   close(): void {
