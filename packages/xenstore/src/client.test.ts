@@ -88,7 +88,7 @@ describe.each(ways)("a client %s", (_name, connect) => {
     await expect(client.read("a/b")).rejects.toMatchObject({ name: "XenstoreError", code: "ENOENT" });
     await expect(client.write("/x", "")).rejects.toMatchObject({ code: "EACCES" });
     expect(await client.domainPath(7)).toBe("/local/domain/7");
-    expect(await client.isIntroduced(9)).toBe(false);
+    await expect(client.isIntroduced(9)).rejects.toMatchObject({ code: "EACCES" });
   });
 
   test("many requests at once are answered each with its own reply", async () => {
@@ -179,6 +179,13 @@ test("a stream that announces too long a message is closed by the store", async 
   stream.write(Uint8Array.from([2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0x10, 0, 0]));
   await new Promise((resolve) => setTimeout(resolve, 5));
   expect(ended).toBe(true);
+});
+
+test("domain 0 is told which domains there are", async () => {
+  const store = createStore();
+  const client = createXenstoreClient(localLink(store));
+  store.introduce(1, { page: new Uint8Array(4096), notify() {} });
+  expect([await client.isIntroduced(1), await client.isIntroduced(9)]).toEqual([true, false]);
 });
 
 test("domain 0's direct access acts at once and names what it refuses", () => {

@@ -59,7 +59,7 @@ export interface XenstoreClient extends XenstoreNodes {
   transaction<T>(work: (nodes: XenstoreNodes) => Promise<T> | T, options?: TransactionOptions): Promise<T>;
   /** The home of domain `domid`: `/local/domain/N`. */
   domainPath(domid: number): Promise<string>;
-  /** Whether the store serves domain `domid`. */
+  /** Whether the store serves domain `domid`; domain 0 alone may ask. */
   isIntroduced(domid: number): Promise<boolean>;
   /** Sends any request with strings as its body, a NUL after each; answers the reply's body. For what has no method here. */
   request(type: number, words: readonly string[]): Promise<Uint8Array>;

@@ -143,8 +143,7 @@ export class Connection implements XenstoreConnection {
   }
 
   #onDomains(request: PrivilegedRequest): Outcome {
-    const open = request.kind === "get-domain-path" || request.kind === "is-introduced";
-    if (!open && !this.#domain.caller.privileged) return "EACCES";
+    if (request.kind !== "get-domain-path" && !this.#domain.caller.privileged) return "EACCES";
     return domainOperation(this.#state, this.#hooks, request, this.#domain.domid);
   }
 
@@ -200,7 +199,7 @@ export class Connection implements XenstoreConnection {
   }
 
   #startTransaction(transactionId: number): Outcome {
-    if (transactionId !== 0) return "EBUSY";
+    if (transactionId !== 0) return this.#transactions.has(transactionId) ? "EBUSY" : "ENOENT";
     const domain = this.#domain;
     const limit = domain.quotas.transactions;
     if (!domain.caller.privileged && isOver(limit, domain.transactions + 1)) return "ENOSPC";

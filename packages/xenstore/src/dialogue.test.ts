@@ -109,6 +109,7 @@ describe("nodes", () => {
       [0, "WRITE /a", "ERROR EINVAL|"],
       [0, "SET_PERMS /shared|", "ERROR EINVAL|"],
       [0, "SET_PERMS /shared|x1|", "ERROR EINVAL|"],
+      [0, "SET_PERMS /shared|n0|reserved", "SET_PERMS OK|"],
       [0, "SET_PERMS /shared|r70000|", "ERROR EINVAL|"],
       [0, "WATCH /shared|", "ERROR EINVAL|"],
       [0, "WATCH /shared|t|x|", "ERROR EINVAL|"],
@@ -334,6 +335,7 @@ describe("transactions", () => {
     play([
       [1, "TRANSACTION_START |", "TRANSACTION_START 1|"],
       [1, "#1 TRANSACTION_START |", "ERROR EBUSY|"],
+      [1, "#9 TRANSACTION_START |", "ERROR ENOENT|"],
       [2, "#1 READ /shared|", "ERROR ENOENT|"],
       [1, "RESET_WATCHES |", "RESET_WATCHES OK|"],
       [1, "#1 TRANSACTION_END F|", "ERROR ENOENT|"],
@@ -398,11 +400,12 @@ describe("quotas", () => {
 });
 
 describe("domains", () => {
-  test("domain 0 alone manages domains; anyone may ask for paths", () => {
+  test("domain 0 alone manages domains; anyone may ask for a path", () => {
     play([
       [1, "GET_DOMAIN_PATH 5|", "GET_DOMAIN_PATH /local/domain/5|"],
-      [1, "IS_DOMAIN_INTRODUCED 2|", "IS_DOMAIN_INTRODUCED T|"],
-      [1, "IS_DOMAIN_INTRODUCED 9|", "IS_DOMAIN_INTRODUCED F|"],
+      [0, "IS_DOMAIN_INTRODUCED 2|", "IS_DOMAIN_INTRODUCED T|"],
+      [0, "IS_DOMAIN_INTRODUCED 9|", "IS_DOMAIN_INTRODUCED F|"],
+      [1, "IS_DOMAIN_INTRODUCED 2|", "ERROR EACCES|"],
       [1, "INTRODUCE 9|1|1|", "ERROR EACCES|"],
       [1, "RELEASE 2|", "ERROR EACCES|"],
       [1, "RESUME 2|", "ERROR EACCES|"],

@@ -127,7 +127,7 @@ function find(
     ancestor = parentPath(ancestor);
     nearest = view.tree.get(ancestor);
   }
-  return isGranted(caller, nearest, needed) ? "ENOENT" : "EACCES";
+  return needed.some((access) => isGranted(caller, nearest, [access])) ? "ENOENT" : "EACCES";
 }
 
 function isGranted(caller: Caller, node: TreeNode, needed: readonly Access[]): boolean {

@@ -111,7 +111,7 @@ function decodeDirectoryPart(body: Uint8Array): XenstoreRequest | "EINVAL" {
 }
 
 function decodeSetPermissions(body: Uint8Array): XenstoreRequest | "EINVAL" {
-  const words = stringsOf(body);
+  const words = stringsOf(body, "reserved");
   if (words === undefined || words.length < 2) return "EINVAL";
   const permissions: Permission[] = [];
   for (const word of words.slice(1)) {
@@ -123,7 +123,7 @@ function decodeSetPermissions(body: Uint8Array): XenstoreRequest | "EINVAL" {
 }
 
 function decodeWatch(body: Uint8Array): XenstoreRequest | "EINVAL" {
-  const words = stringsOf(body);
+  const words = stringsOf(body, "reserved");
   if (words === undefined || words.length < 2 || words.length > 3) return "EINVAL";
   const depth = numberOf(words[2]);
   if (words.length === 3 && depth === undefined) return "EINVAL";
@@ -131,7 +131,7 @@ function decodeWatch(body: Uint8Array): XenstoreRequest | "EINVAL" {
 }
 
 function decodeUnwatch(body: Uint8Array): XenstoreRequest | "EINVAL" {
-  const words = stringsOf(body);
+  const words = stringsOf(body, "reserved");
   if (words === undefined || words.length < 2) return "EINVAL";
   return { kind: "unwatch", path: words[0]!, token: words[1]! };
 }
@@ -143,7 +143,7 @@ function decodeTransactionEnd(body: Uint8Array): XenstoreRequest | "EINVAL" {
 }
 
 function decodeDomainNumbers(type: number, body: Uint8Array): XenstoreRequest | "EINVAL" {
-  const words = stringsOf(body);
+  const words = stringsOf(body, "reserved");
   const domid = domainOf(words?.[0]);
   if (words === undefined || domid === undefined) return "EINVAL";
   if (type === XS.SET_TARGET) {
@@ -183,12 +183,15 @@ function decodeLater(type: number, body: Uint8Array): XenstoreRequest | Xenstore
   }
 }
 
-/** The NUL-terminated strings that fill `body`; `undefined` when the last has no NUL. */
-function stringsOf(body: Uint8Array): string[] | undefined {
+/**
+ * The NUL-terminated strings that fill `body`; `undefined` when the last has no NUL, unless xenstore.txt allows a
+ * `reserved` tail there (`?`), which is ignored.
+ */
+function stringsOf(body: Uint8Array, tail?: "reserved"): string[] | undefined {
   const words: string[] = [];
   for (let start = 0; start < body.length; ) {
     const nul = body.indexOf(0, start);
-    if (nul < 0) return undefined;
+    if (nul < 0) return tail === "reserved" ? words : undefined;
     words.push(latin1Decode(body, start, nul));
     start = nul + 1;
   }
