@@ -13,7 +13,7 @@ import { HandlerTable } from "./tier0/handlers.ts";
 import { loadTier0 } from "./tier0/load.ts";
 import type { Tier0Exports } from "./tier0/module.ts";
 import { Selector, writeRecord } from "./tier0/select.ts";
-import { PathTrace } from "./tier1/paths.ts";
+import { PathFollower } from "./tier1/path-follower.ts";
 import { Translator } from "./tier1/translator.ts";
 import { SoftTlb } from "./tlb.ts";
 import {
@@ -39,20 +39,6 @@ const RDI = STATE.gpr / 8 + 7;
 const SAMPLE_INTERVAL = 60_000;
 /** What the budget pays, in instructions, for what JavaScript does before wasm goes on: about a microsecond, or several. */
 const EXIT_COST = 200;
-/** Samples between two decisions whether to follow the guest's paths, and the share of interpreted ones that asks for it. */
-const TRACE_WINDOW = 256;
-const COLD_SHARE = 0.4;
-/**
- * Interpreted samples after which a trace pays for each instruction that the last one translated, and for any trace:
- * translating one costs about what interpreting ten thousand does.
- */
-const COLD_PER_INSTRUCTION = 0.25;
-const COLD_PER_TRACE = 300;
-/** Share of a trace's paths that the trace before it, a decision earlier, must have had: a guest that boots is elsewhere by then. */
-const LIKENESS = 0.5;
-/** Instructions that are followed. */
-const TRACE_LENGTH = 100_000;
-const SHORTEST_TRACE = 400;
 /** Decoded on the fly: an instruction that crosses into another page, or that is stepped. */
 const SCRATCH = ENGINE.scratchRecords;
 const ENTRY = ENGINE.entryRecord;
@@ -110,21 +96,7 @@ export class Engine implements PublicEngine {
   private jitter = 1;
   /** Instructions until the next look at where the guest is. */
   private untilSample: number;
-  /** While the paths of the guest are followed: what was seen, and for how many instructions yet. */
-  private trace: PathTrace | undefined;
-  private traceLeft = 0;
-  /** The trace before this one, if nothing was translated after it. */
-  private earlierTrace: PathTrace | undefined;
-  /** Samples looked at since the last decision, how many of them were interpreted, and how many make a decision. */
-  private windowSamples = 0;
-  private windowCold = 0;
-  private readonly window: number;
-  /** Interpreted samples since the last trace, and how many the next one asks for. */
-  private coldSinceTrace = 0;
-  private coldForTrace: number;
-  private readonly coldForAnyTrace: number;
-  private readonly traceShare: number;
-  private readonly traceLength: number;
+  private readonly paths: PathFollower;
   private readonly careful = new CarefulStep(this);
   private faultCount = 0;
   private executed = 0;
@@ -134,13 +106,7 @@ export class Engine implements PublicEngine {
     this.translates = options.translate ?? true;
     this.sampleInterval = options.sampleInterval ?? SAMPLE_INTERVAL;
     this.untilSample = this.sampleInterval;
-    // Whoever looks more often than usual wants short programs translated.
-    const share = Math.min(1, this.sampleInterval / SAMPLE_INTERVAL);
-    this.traceShare = share;
-    this.window = Math.max(4, Math.round(TRACE_WINDOW * share));
-    this.coldForAnyTrace = Math.max(4, Math.round(COLD_PER_TRACE * share));
-    this.coldForTrace = this.coldForAnyTrace;
-    this.traceLength = Math.max(SHORTEST_TRACE, Math.round(TRACE_LENGTH * share));
+    this.paths = new PathFollower(this.sampleInterval, SAMPLE_INTERVAL);
     this.memory = memory;
     this.layout = layout;
     this.ports = options.ports;
@@ -255,7 +221,7 @@ export class Engine implements PublicEngine {
     let record = this.enter(vcpu);
     while (record !== 0) {
       // What is left of the interval survives exits: code that often leaves must be found, too.
-      const { trace } = this;
+      const { trace } = this.paths;
       const chunk = trace === undefined ? Math.min(left, Math.max(1, this.untilSample)) : 1;
       words[ENGINE.budget / 4] = chunk;
       const low = words[STATE.ripBase / 4]! + this.offsetOf(record);
@@ -269,9 +235,17 @@ export class Engine implements PublicEngine {
       left -= spent;
       record = words[ENGINE.record / 4]!;
       this.reasons[reason] = this.reasons[reason]! + 1;
-      if (trace !== undefined) this.follow(vcpu, trace, { low, high, spent, reason });
+      if (trace !== undefined && reason !== REASON.BUDGET) this.follow(vcpu, { low, high, spent, reason });
       if (reason === REASON.BUDGET) {
-        if (this.untilSample <= 0) this.sample(vcpu, record);
+        if (trace !== undefined || this.untilSample <= 0) {
+          const offset = this.offsetOf(record);
+          const { generation } = this.code;
+          if (trace !== undefined) this.follow(vcpu, { low, high, spent, reason });
+          if (this.untilSample <= 0) this.sample(vcpu, record);
+          // What was translated may have started the code cache anew.
+          if (this.code.generation !== generation) record = this.locate(quads[STATE.ripBase / 8]! + BigInt(offset));
+          if (record === 0) break;
+        }
         if (left > 0) continue;
         vcpu.ripValue = this.ripOf(record);
         return this.leave(EXIT.BUDGET);
@@ -357,52 +331,30 @@ export class Engine implements PublicEngine {
   private sample(vcpu: VirtualCpu, record: number): void {
     this.untilSample = this.nextInterval();
     if (!this.translates) return;
-    this.considerTrace(this.translator.isFree(record));
+    if (this.paths.sample(this.executed, this.memory.words[ENGINE.inRegions / 4]!)) this.translator.beginTrace();
     const rip = this.ripOf(record);
     if (this.exports.walk(rip, ACCESS.EXECUTE) !== WALK.FILLED) return;
     const address = this.memory.words[ENGINE.walkAddress / 4]!;
     this.translator.sample(address >>> 12, address & 4095, vcpu.mode);
   }
 
-  /** Looks whether much of the time goes by in code that isn't translated: then its paths are worth a trace. */
-  private considerTrace(interpreted: boolean): void {
-    this.windowSamples++;
-    if (interpreted) this.windowCold++;
-    if (this.windowSamples < this.window) return;
-    this.coldSinceTrace += this.windowCold;
-    if (this.windowCold > this.windowSamples * COLD_SHARE && this.coldSinceTrace >= this.coldForTrace) {
-      this.trace = new PathTrace();
-      this.translator.beginTrace();
-      this.traceLeft = this.traceLength;
-    }
-    this.windowSamples = 0;
-    this.windowCold = 0;
-  }
-
-  /** Notes a jump of the trace; translates its paths when it is long enough. */
-  private follow(
-    vcpu: VirtualCpu,
-    trace: PathTrace,
-    step: { low: number; high: number; spent: number; reason: number },
-  ): void {
+  /** Notes a jump while the guest's paths are followed; translates them at the end. */
+  private follow(vcpu: VirtualCpu, step: { low: number; high: number; spent: number; reason: number }): void {
+    const { paths, translator } = this;
+    const trace = paths.trace!;
     if (vcpu.mode === 64) trace.note(step.low, step.high, step.spent);
     if (vcpu.mode !== 64 || step.reason !== REASON.BUDGET) trace.interrupt();
-    this.traceLeft -= step.spent;
-    if (this.traceLeft > 0 || step.reason !== REASON.BUDGET) return;
-    this.trace = undefined;
-    const earlier = this.earlierTrace;
-    this.earlierTrace = trace;
-    if (earlier === undefined || trace.likeness(earlier) < LIKENESS) {
-      this.translator.abandonTrace();
+    // Only there the caller is ready for records made anew.
+    const lasting = paths.spend(step.reason === REASON.BUDGET ? step.spent : 0);
+    if (lasting === undefined) return;
+    if (!lasting) {
+      translator.abandonTrace();
       return;
     }
-    this.earlierTrace = undefined;
     // No walk: it would set accessed bits.
     const frameAt = (linear: number) =>
       this.leafFrame(vcpu.root, BigInt.asUintN(64, BigInt.asIntN(48, BigInt(linear) << 12n))) ?? -1;
-    const made = this.translator.translatePaths(trace, frameAt);
-    this.coldSinceTrace = 0;
-    this.coldForTrace = Math.max(this.coldForAnyTrace, Math.round(made * COLD_PER_INSTRUCTION * this.traceShare));
+    paths.translated(translator.translatePaths(trace, frameAt));
   }
 
   /** Single step, alignment checks, breakpoints or a disabled FPU: every instruction is looked at. */

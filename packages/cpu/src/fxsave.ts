@@ -1,3 +1,4 @@
+import type { MachineMemory } from "@paravirt/core";
 import { STATE } from "./layout.ts";
 import { CONTROL_ALWAYS, CONTROL_BITS, summarized } from "./semantics/x87-state.ts";
 
@@ -8,67 +9,85 @@ export const MXCSR_MASK = 0xffff;
 
 const TOP_SHIFT = 11;
 const IMAGE = { fcw: 0, fsw: 2, ftw: 4, fop: 6, fip: 8, fdp: 16, mxcsr: 24, mxcsrMask: 28, st: 32, xmm: 160 } as const;
-const LOW_HALF = 0xffffffffn;
 
 /** Writes x87 state where FXSAVE and XSAVE have it. Unless `wide`, pointers have 32 bits; their selectors are 0. */
-export function saveX87(bytes: Uint8Array, view: DataView, at: number, wide: boolean): void {
-  const pointer = (address: number) => view.getBigUint64(address, true) & (wide ? -1n : LOW_HALF);
+export function saveX87({ bytes, view, words }: MachineMemory, at: number, wide: boolean): void {
   view.setUint16(at + IMAGE.fcw, view.getUint16(STATE.fcw, true), true);
   view.setUint16(at + IMAGE.fsw, view.getUint16(STATE.fsw, true), true);
   bytes[at + IMAGE.ftw] = bytes[STATE.ftw]!;
   bytes[at + IMAGE.ftw + 1] = 0;
   view.setUint16(at + IMAGE.fop, view.getUint16(STATE.fop, true), true);
-  view.setBigUint64(at + IMAGE.fip, pointer(STATE.fip), true);
-  view.setBigUint64(at + IMAGE.fdp, pointer(STATE.fdp), true);
+  copyPointer(words, at + IMAGE.fip, STATE.fip, wide);
+  copyPointer(words, at + IMAGE.fdp, STATE.fdp, wide);
   const top = (view.getUint16(STATE.fsw, true) >> TOP_SHIFT) & 7;
   for (let i = 0; i < 8; i++) {
     const from = STATE.st + ((top + i) & 7) * 16;
-    copyRegister(view, at + IMAGE.st + i * 16, from);
+    copyRegister(words, at + IMAGE.st + i * 16, from);
   }
 }
 
 /** Reads what {@link saveX87} writes. */
-export function loadX87(bytes: Uint8Array, view: DataView, at: number, wide: boolean): void {
-  const pointer = (address: number) => view.getBigUint64(address, true) & (wide ? -1n : LOW_HALF);
+export function loadX87({ bytes, view, words }: MachineMemory, at: number, wide: boolean): void {
   const fcw = (view.getUint16(at + IMAGE.fcw, true) & CONTROL_BITS) | CONTROL_ALWAYS;
   const fsw = summarized(view.getUint16(at + IMAGE.fsw, true), fcw);
   view.setUint32(STATE.fcw, fcw, true);
   view.setUint32(STATE.fsw, fsw, true);
   view.setUint32(STATE.ftw, bytes[at + IMAGE.ftw]!, true);
   view.setUint32(STATE.fop, view.getUint16(at + IMAGE.fop, true) & 0x7ff, true);
-  view.setBigUint64(STATE.fip, pointer(at + IMAGE.fip), true);
-  view.setBigUint64(STATE.fdp, pointer(at + IMAGE.fdp), true);
+  copyPointer(words, STATE.fip, at + IMAGE.fip, wide);
+  copyPointer(words, STATE.fdp, at + IMAGE.fdp, wide);
   const top = (fsw >> TOP_SHIFT) & 7;
   for (let i = 0; i < 8; i++) {
     const from = at + IMAGE.st + i * 16;
     const to = STATE.st + ((top + i) & 7) * 16;
-    copyRegister(view, to, from);
+    copyRegister(words, to, from);
   }
 }
 
-// Word by word: a kernel does this at every context switch, and a call of copyWithin costs more than it moves.
+/** Copies a pointer of 64 bits, or of 32. */
+function copyPointer(words: Uint32Array, to: number, from: number, wide: boolean): void {
+  words[to >>> 2] = words[from >>> 2]!;
+  words[(to >>> 2) + 1] = wide ? words[(from >>> 2) + 1]! : 0;
+}
+
+// Word by word: a kernel does this at every context switch, and a call of copyWithin costs more than it moves. Images are
+// aligned to 16 bytes at least.
 
 /** Copies an x87 register's ten bytes, and clears the six behind them. */
-function copyRegister(view: DataView, to: number, from: number): void {
-  view.setUint32(to, view.getUint32(from, true), true);
-  view.setUint32(to + 4, view.getUint32(from + 4, true), true);
-  view.setUint32(to + 8, view.getUint16(from + 8, true), true);
-  view.setUint32(to + 12, 0, true);
+function copyRegister(words: Uint32Array, to: number, from: number): void {
+  const [into, out] = [to >>> 2, from >>> 2];
+  words[into] = words[out]!;
+  words[into + 1] = words[out + 1]!;
+  words[into + 2] = words[out + 2]! & 0xffff;
+  words[into + 3] = 0;
 }
 
 /** Copies the 16 bytes of a vector register or of its high half. */
-export function copyVector(view: DataView, to: number, from: number): void {
-  for (let i = 0; i < 16; i += 4) view.setUint32(to + i, view.getUint32(from + i, true), true);
+export function copyVector(words: Uint32Array, to: number, from: number): void {
+  const [into, out] = [to >>> 2, from >>> 2];
+  words[into] = words[out]!;
+  words[into + 1] = words[out + 1]!;
+  words[into + 2] = words[out + 2]!;
+  words[into + 3] = words[out + 3]!;
+}
+
+/** Clears the 16 bytes of a vector register or of its high half. */
+export function clearVector(words: Uint32Array, at: number): void {
+  const first = at >>> 2;
+  words[first] = 0;
+  words[first + 1] = 0;
+  words[first + 2] = 0;
+  words[first + 3] = 0;
 }
 
 /** Writes the first `count` XMM registers: compatibility mode knows eight. */
-export function saveXmm(view: DataView, at: number, count: number = 16): void {
-  for (let i = 0; i < count; i++) copyVector(view, at + IMAGE.xmm + i * 16, STATE.xmm + i * 32);
+export function saveXmm(words: Uint32Array, at: number, count: number = 16): void {
+  for (let i = 0; i < count; i++) copyVector(words, at + IMAGE.xmm + i * 16, STATE.xmm + i * 32);
 }
 
 /** Reads the first `count` XMM registers. */
-export function loadXmm(view: DataView, at: number, count: number = 16): void {
-  for (let i = 0; i < count; i++) copyVector(view, STATE.xmm + i * 32, at + IMAGE.xmm + i * 16);
+export function loadXmm(words: Uint32Array, at: number, count: number = 16): void {
+  for (let i = 0; i < count; i++) copyVector(words, STATE.xmm + i * 32, at + IMAGE.xmm + i * 16);
 }
 
 /** Writes MXCSR and its mask. */
@@ -84,30 +103,18 @@ export function mxcsrOf(view: DataView, at: number): number | undefined {
 }
 
 /** Writes x87, MMX and SSE state (`count` XMM registers) in FXSAVE's format (SDM 1, 10.5.1) at `at` of the same memory. */
-export function saveFxsave(
-  bytes: Uint8Array,
-  view: DataView,
-  at: number,
-  wide: boolean = true,
-  count: number = 16,
-): void {
-  saveX87(bytes, view, at, wide);
-  saveMxcsr(view, at);
-  saveXmm(view, at, count);
+export function saveFxsave(memory: MachineMemory, at: number, wide: boolean = true, count: number = 16): void {
+  saveX87(memory, at, wide);
+  saveMxcsr(memory.view, at);
+  saveXmm(memory.words, at, count);
 }
 
 /** Loads state from an FXSAVE image at `at`; `false`, with nothing changed, when MXCSR has reserved bits set. */
-export function loadFxsave(
-  bytes: Uint8Array,
-  view: DataView,
-  at: number,
-  wide: boolean = true,
-  count: number = 16,
-): boolean {
-  const mxcsr = mxcsrOf(view, at);
+export function loadFxsave(memory: MachineMemory, at: number, wide: boolean = true, count: number = 16): boolean {
+  const mxcsr = mxcsrOf(memory.view, at);
   if (mxcsr === undefined) return false;
-  loadX87(bytes, view, at, wide);
-  view.setUint32(STATE.mxcsr, mxcsr, true);
-  loadXmm(view, at, count);
+  loadX87(memory, at, wide);
+  memory.view.setUint32(STATE.mxcsr, mxcsr, true);
+  loadXmm(memory.words, at, count);
   return true;
 }

@@ -89,6 +89,8 @@ export const ENGINE = {
   charge: 0x17e0,
   /** What came off the budget that way since JavaScript looked last. */
   charged: 0x17e4,
+  /** Instructions executed in translated regions, modulo 2^32. */
+  inRegions: 0x17e8,
   /** One page replaced for a single step: its linear address (1 = none) and the machine address instead. */
   overlayPage: 0x1460,
   overlayAddress: 0x1468,

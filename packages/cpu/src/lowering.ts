@@ -123,6 +123,8 @@ export interface Lowering {
   segmentBase(): void;
   /** Pushes the linear address of this instruction (i64). */
   currentRip(): void;
+  /** Takes the i32 that `push` leaves, in instructions, off the budget: one instruction may do much. */
+  charge(push: () => void): void;
   /** Lets a long instruction be interrupted: it goes on later from the registers as they are. */
   pause(): void;
   /** Says that control reaches this point although a path before it ended the instruction. */

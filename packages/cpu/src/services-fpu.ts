@@ -35,7 +35,7 @@ const fxsave: Service = (engine, record) => {
   const at = aligned(engine, record, 512, ACCESS.WRITE);
   if (at === 0) return SERVICE_RESULT.FAULT;
   engine.memory.words[STATE.fop / 4] = lastOpcode(engine);
-  saveFxsave(engine.memory.bytes, engine.memory.view, at, isWide(engine, record), xmmCount(engine));
+  saveFxsave(engine.memory, at, isWide(engine, record), xmmCount(engine));
   engine.commit();
   return SERVICE_RESULT.NEXT;
 };
@@ -43,7 +43,7 @@ const fxsave: Service = (engine, record) => {
 const fxrstor: Service = (engine, record) => {
   const at = aligned(engine, record, 512, ACCESS.READ);
   if (at === 0) return SERVICE_RESULT.FAULT;
-  return loadFxsave(engine.memory.bytes, engine.memory.view, at, isWide(engine, record), xmmCount(engine))
+  return loadFxsave(engine.memory, at, isWide(engine, record), xmmCount(engine))
     ? SERVICE_RESULT.NEXT
     : engine.setFault(GENERAL_PROTECTION, 0);
 };

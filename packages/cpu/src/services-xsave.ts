@@ -1,18 +1,19 @@
 import type { Engine } from "./engine.ts";
-import { copyVector, loadX87, loadXmm, mxcsrOf, saveMxcsr, saveX87, saveXmm } from "./fxsave.ts";
+import { clearVector, copyVector, loadX87, loadXmm, mxcsrOf, saveMxcsr, saveX87, saveXmm } from "./fxsave.ts";
 import { ACCESS, STATE } from "./layout.ts";
 import { INITIAL_CONTROL } from "./semantics/x87-state.ts";
 import { SERVICE_RESULT, type Service } from "./service.ts";
 import { lastOpcode } from "./services-x87.ts";
 
-/** State components, by their bits in XCR0 (SDM 1, 13.1). */
-const X87 = 1n;
-const SSE = 2n;
-const AVX = 4n;
+/** State components, by their bits in XCR0 (SDM 1, 13.1); none above them exists. */
+const X87 = 1;
+const SSE = 2;
+const AVX = 4;
 const UNDEFINED = 6;
 const GENERAL_PROTECTION = 13;
 const OSXSAVE = 1n << 18n;
-const COMPACTED = 1n << 63n;
+/** Bit 63 of XCOMP_BV, in its upper word. */
+const COMPACTED = 0x80000000;
 const INITIAL_MXCSR = 0x1f80;
 const HEADER = 512;
 const COMPACTION = 520;
@@ -22,40 +23,41 @@ const SIZE = 832;
 const LEGACY_AND_HEADER = 576;
 
 /** What the instruction was asked to move. */
-function requested(engine: Engine): bigint {
-  const { quads } = engine.memory;
-  const mask = ((quads[STATE.gpr / 8 + 2]! & 0xffffffffn) << 32n) | (quads[STATE.gpr / 8]! & 0xffffffffn);
-  return mask & engine.current.xcr0;
+function requested(engine: Engine): number {
+  return engine.registerWords[0]! & engine.memory.words[STATE.xcr0 / 4]!;
 }
 
 /** Whether the words from `from` to `to`, both divisible by four, are all zero. */
-function isZero(view: DataView, from: number, to: number): boolean {
-  for (let at = from; at < to; at += 4) if (view.getUint32(at, true) !== 0) return false;
+function isZero(words: Uint32Array, from: number, to: number): boolean {
+  for (let at = from >>> 2; at < to >>> 2; at++) if (words[at] !== 0) return false;
   return true;
 }
 
 /** The components that differ from their initial state (SDM 1, 13.6). */
-export function inUse(engine: Engine): bigint {
-  const { view, quads } = engine.memory;
-  let used = 0n;
+function componentsInUse({ words }: Engine["memory"]): number {
+  let used = 0;
   const x87 =
-    view.getUint32(STATE.fcw, true) !== INITIAL_CONTROL ||
-    view.getUint32(STATE.fsw, true) !== 0 ||
-    view.getUint32(STATE.ftw, true) !== 0 ||
-    quads[STATE.fip / 8] !== 0n ||
-    quads[STATE.fdp / 8] !== 0n ||
-    !isZero(view, STATE.st, STATE.st + 128);
+    words[STATE.fcw / 4] !== INITIAL_CONTROL ||
+    words[STATE.fsw / 4] !== 0 ||
+    words[STATE.ftw / 4] !== 0 ||
+    !isZero(words, STATE.fip, STATE.fip + 8) ||
+    !isZero(words, STATE.fdp, STATE.fdp + 8) ||
+    !isZero(words, STATE.st, STATE.st + 128);
   if (x87) used |= X87;
-  for (let i = 0; i < 16; i++) {
-    const at = STATE.xmm + i * 32;
-    if (!isZero(view, at, at + 16)) used |= SSE;
-    if (!isZero(view, at + 16, at + 32)) used |= AVX;
+  for (let at: number = STATE.xmm; at < STATE.xmm + 512; at += 32) {
+    if ((used & SSE) === 0 && !isZero(words, at, at + 16)) used |= SSE;
+    if ((used & AVX) === 0 && !isZero(words, at + 16, at + 32)) used |= AVX;
   }
   return used;
 }
 
+/** {@link componentsInUse} as XGETBV gives it. */
+export function inUse(engine: Engine): bigint {
+  return BigInt(componentsInUse(engine.memory));
+}
+
 /** Checks that CR4.OSXSAVE is set and the operand aligned; then its machine address, or 0 with the fault set. */
-function area(engine: Engine, record: number, components: bigint, access: number): number {
+function area(engine: Engine, record: number, components: number, access: number): number {
   if ((engine.current.cr4 & OSXSAVE) === 0n) {
     engine.setFault(UNDEFINED, 0);
     return 0;
@@ -73,26 +75,30 @@ function save(kind: "xsave" | "xsaveopt" | "xsavec"): Service {
     const asked = requested(engine);
     const at = area(engine, record, asked, ACCESS.WRITE);
     if (at === 0) return SERVICE_RESULT.FAULT;
-    const { bytes, view, words } = engine.memory;
+    const { memory } = engine;
+    const { view, words } = memory;
     const compacted = kind === "xsavec";
-    let used = inUse(engine);
+    let used = componentsInUse(memory);
     // For XSAVEC, MXCSR is part of the SSE state.
     if (compacted && words[STATE.mxcsr / 4] !== INITIAL_MXCSR) used |= SSE;
     const written = kind === "xsave" ? asked : asked & used;
     if (written & X87) {
       words[STATE.fop / 4] = lastOpcode(engine);
-      saveX87(bytes, view, at, engine.decodeRecord(record).operandSize === 8);
+      saveX87(memory, at, engine.decodeRecord(record).operandSize === 8);
     }
     if (compacted ? written & SSE : asked & (SSE | AVX)) saveMxcsr(view, at);
-    if (written & SSE) saveXmm(view, at);
+    if (written & SSE) saveXmm(words, at);
     if (written & AVX)
       for (let i = 0; i < 16; i++) {
-        copyVector(view, at + YMM + i * 16, STATE.xmm + i * 32 + 16);
+        copyVector(words, at + YMM + i * 16, STATE.xmm + i * 32 + 16);
       }
+    const header = (at + HEADER) >>> 2;
     if (compacted) {
-      view.setBigUint64(at + HEADER, asked & used, true);
-      view.setBigUint64(at + COMPACTION, asked | COMPACTED, true);
-    } else view.setBigUint64(at + HEADER, (view.getBigUint64(at + HEADER, true) & ~asked) | (asked & used), true);
+      words[header] = asked & used;
+      words[header + 1] = 0;
+      words[header + 2] = asked;
+      words[header + 3] = COMPACTED;
+    } else words[header] = (words[header]! & ~asked) | (asked & used);
     engine.commit();
     return SERVICE_RESULT.NEXT;
   };
@@ -102,44 +108,47 @@ const xrstor: Service = (engine, record) => {
   const asked = requested(engine);
   const at = area(engine, record, asked, ACCESS.READ);
   if (at === 0) return SERVICE_RESULT.FAULT;
-  const { bytes, view, words, quads } = engine.memory;
-  const present = view.getBigUint64(at + HEADER, true);
-  const compaction = view.getBigUint64(at + COMPACTION, true);
-  const compacted = (compaction & COMPACTED) !== 0n;
-  const allowed = compacted ? compaction & ~COMPACTED : engine.current.xcr0;
-  // SDM 1, 13.8: what a header may not say.
+  const { memory } = engine;
+  const { bytes, view, words } = memory;
+  const header = (at + HEADER) >>> 2;
+  const present = words[header]!;
+  const compaction = words[header + 2]!;
+  const compacted = words[header + 3]! === COMPACTED;
+  const supported = words[STATE.xcr0 / 4]!;
+  const allowed = compacted ? compaction : supported;
+  // SDM 1, 13.8: what a header may not say. No component has a bit in an upper word.
   const bad =
-    (present & ~allowed) !== 0n ||
-    (allowed & ~engine.current.xcr0) !== 0n ||
-    (!compacted && compaction !== 0n) ||
-    !isZero(view, at + COMPACTION + 8, at + (compacted ? LEGACY_AND_HEADER : COMPACTION + 16));
+    words[header + 1] !== 0 ||
+    (present & ~allowed) !== 0 ||
+    (allowed & ~supported) !== 0 ||
+    (!compacted && (compaction !== 0 || words[header + 3] !== 0)) ||
+    !isZero(words, at + COMPACTION + 8, at + (compacted ? LEGACY_AND_HEADER : COMPACTION + 16));
   if (bad) return engine.setFault(GENERAL_PROTECTION, 0);
   // In the standard format MXCSR is loaded even for a component in its initial state.
-  const wantsMxcsr = compacted ? (asked & present & SSE) !== 0n : (asked & (SSE | AVX)) !== 0n;
+  const wantsMxcsr = compacted ? (asked & present & SSE) !== 0 : (asked & (SSE | AVX)) !== 0;
   const mxcsr = wantsMxcsr ? mxcsrOf(view, at) : INITIAL_MXCSR;
   if (mxcsr === undefined) return engine.setFault(GENERAL_PROTECTION, 0);
   if (asked & X87) {
-    if (present & X87) loadX87(bytes, view, at, engine.decodeRecord(record).operandSize === 8);
+    if (present & X87) loadX87(memory, at, engine.decodeRecord(record).operandSize === 8);
     else {
       words[STATE.fcw / 4] = INITIAL_CONTROL;
       words[STATE.fsw / 4] = 0;
       words[STATE.ftw / 4] = 0;
       words[STATE.fop / 4] = 0;
-      quads[STATE.fip / 8] = 0n;
-      quads[STATE.fdp / 8] = 0n;
+      bytes.fill(0, STATE.fip, STATE.fdp + 8);
       bytes.fill(0, STATE.st, STATE.st + 128);
     }
   }
-  if (wantsMxcsr || (compacted && (asked & SSE) !== 0n)) words[STATE.mxcsr / 4] = mxcsr;
+  if (wantsMxcsr || (compacted && (asked & SSE) !== 0)) words[STATE.mxcsr / 4] = mxcsr;
   if (asked & SSE) {
-    if (present & SSE) loadXmm(view, at);
-    else for (let i = 0; i < 16; i++) bytes.fill(0, STATE.xmm + i * 32, STATE.xmm + i * 32 + 16);
+    if (present & SSE) loadXmm(words, at);
+    else for (let i = 0; i < 16; i++) clearVector(words, STATE.xmm + i * 32);
   }
   if (asked & AVX)
     for (let i = 0; i < 16; i++) {
       const to = STATE.xmm + i * 32 + 16;
-      if (present & AVX) copyVector(view, to, at + YMM + i * 16);
-      else bytes.fill(0, to, to + 16);
+      if (present & AVX) copyVector(words, to, at + YMM + i * 16);
+      else clearVector(words, to);
     }
   return SERVICE_RESULT.NEXT;
 };

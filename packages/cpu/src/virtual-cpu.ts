@@ -1,4 +1,4 @@
-import { ParavirtError } from "@paravirt/core";
+import { type MachineMemory, ParavirtError } from "@paravirt/core";
 import { type Instruction, OPCODES } from "@paravirt/x86";
 import { DebugRegisters } from "./debug-registers.ts";
 import type { Engine } from "./engine.ts";
@@ -368,20 +368,19 @@ export class VirtualCpu implements Vcpu {
   }
 
   saveFpu(into: Uint8Array): void {
-    const { bytes, view } = this.activeMemory(into);
-    bytes.fill(0, IMAGE, IMAGE + FXSAVE_SIZE);
-    saveFxsave(bytes, view, IMAGE);
-    into.set(bytes.subarray(IMAGE, IMAGE + FXSAVE_SIZE));
+    const memory = this.activeMemory(into);
+    memory.bytes.fill(0, IMAGE, IMAGE + FXSAVE_SIZE);
+    saveFxsave(memory, IMAGE);
+    into.set(memory.bytes.subarray(IMAGE, IMAGE + FXSAVE_SIZE));
   }
 
   loadFpu(from: Uint8Array): void {
-    const { bytes, view } = this.activeMemory(from);
-    bytes.set(from.subarray(0, FXSAVE_SIZE), IMAGE);
-    if (!loadFxsave(bytes, view, IMAGE))
-      throw new ParavirtError("BAD_ARGUMENT", "the image's MXCSR has reserved bits set");
+    const memory = this.activeMemory(from);
+    memory.bytes.set(from.subarray(0, FXSAVE_SIZE), IMAGE);
+    if (!loadFxsave(memory, IMAGE)) throw new ParavirtError("BAD_ARGUMENT", "the image's MXCSR has reserved bits set");
   }
 
-  private activeMemory(image: Uint8Array): { bytes: Uint8Array; view: DataView } {
+  private activeMemory(image: Uint8Array): MachineMemory {
     if (image.length < FXSAVE_SIZE)
       throw new ParavirtError("BAD_ARGUMENT", `an FXSAVE image has ${FXSAVE_SIZE} bytes, not ${image.length}`);
     this.engine.activate(this);

@@ -54,6 +54,7 @@ function bitTestString(name: BitName): Definition {
   return {
     name: `${name}.string`,
     shapes: sized("m0r#", WIDE),
+    translated: true,
     access: "rr",
     emit(c, [, source], shape) {
       const { e } = c;

@@ -90,6 +90,7 @@ const xadd: Definition = {
   name: "xadd",
   shapes: sized(["r#r#", "m#r#"], [1, 2, 4, 8]),
   hot: ["m4r4"],
+  translated: true,
   access: "bb",
   emit(c, [destination, source], shape) {
     const { e } = c;
@@ -139,6 +140,7 @@ function compareExchangeWide(size: 4 | 8): Definition {
   return {
     name: "cmpxchg8b",
     shapes: [`m${size * 2}`],
+    translated: true,
     access: "",
     emit(c) {
       const { e } = c;

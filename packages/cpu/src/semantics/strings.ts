@@ -131,23 +131,14 @@ function repeat(c: Lowering, body: () => number): void {
   e.release("i32", chunks);
 }
 
-/** Takes an i32, in instructions, off the budget: a repeated instruction is one, however much it does. */
-function charge(c: Lowering, push: () => void): void {
-  c.state.set32(ENGINE.charge, () => {
-    c.state.get32(ENGINE.charge);
-    push();
-    c.e.op("i32_add");
-  });
-}
-
 /** What copying or filling `bytes` in bulk costs: a page about as much as 32 instructions. */
 function chargeBulk(c: Lowering, bytes: number): void {
-  charge(c, () => c.e.get(bytes).i32(7).op("i32_shr_u"));
+  c.charge(() => c.e.get(bytes).i32(7).op("i32_shr_u"));
 }
 
 /** What a loop over `count` (i64) elements costs. */
 function chargeElements(c: Lowering, count: number): void {
-  charge(c, () => c.e.get(count).op("i32_wrap_i64").i32(2).op("i32_shr_u"));
+  c.charge(() => c.e.get(count).op("i32_wrap_i64").i32(2).op("i32_shr_u"));
 }
 
 function repeatedMove(size: Size): (c: Lowering) => void {
@@ -244,6 +235,98 @@ function repeatedStore(size: Size): (c: Lowering) => void {
     });
 }
 
+/**
+ * What translated code does itself of a repeated instruction: all of it, upwards and within the pages of `addresses`, else
+ * nothing. Puts the number of elements into an i64 temporary, and their bytes into an i32 one.
+ */
+function wholeInPages(c: Lowering, addresses: readonly number[], size: Size): { count: number; bytes: number } {
+  const { e } = c;
+  const [count, bytes] = [e.temporary("i64"), e.temporary("i32")];
+  pushCount(c);
+  e.tee(count)
+    .i64(4096 / size)
+    .op("i64_gt_u");
+  c.state.get64(STATE.eflags);
+  e.i64(0x400).op("i64_and").i64(0).op("i64_ne").op("i32_or");
+  e.get(count).op("i64_eqz").op("i32_or");
+  e.get(count).op("i32_wrap_i64").i32(size).op("i32_mul").set(bytes);
+  for (const address of addresses) {
+    e.get(address).op("i32_wrap_i64").i32(4095).op("i32_and").get(bytes).op("i32_add");
+    e.i32(4096).op("i32_gt_u").op("i32_or");
+  }
+  c.faultIf(0, 0);
+  return { count, bytes };
+}
+
+/** Emits a loop over the byte offsets of the elements. */
+function overElements(c: Lowering, bytes: number, size: Size, element: (at: number) => void): void {
+  const { e } = c;
+  const at = e.temporary("i32");
+  e.i32(0).set(at);
+  const loop = e.loop();
+  element(at);
+  e.get(at).i32(size).op("i32_add").tee(at).get(bytes).op("i32_lt_u").brIf(loop);
+  e.end();
+  e.release("i32", at);
+}
+
+/** Moves the pointers behind the elements, and empties the counter. */
+function finishWhole(c: Lowering, pointers: readonly number[], bytes: number): void {
+  for (const pointer of pointers) advance(c, pointer, () => c.e.get(bytes).op("i64_extend_i32_u"));
+  advance(c, RCX, () => {
+    c.e.i64(0);
+    pushCount(c);
+    c.e.op("i64_sub");
+  });
+}
+
+function translatedStore(c: Lowering, size: Size): void {
+  const { e } = c;
+  const destination = stringAddress(c, RDI);
+  const { count, bytes } = wholeInPages(c, [destination], size);
+  const to = c.translate(destination, size, ACCESS.WRITE);
+  const value = e.temporary("i64");
+  c.register(RAX).unsigned(size);
+  e.set(value);
+  const fill = () => {
+    chargeElements(c, count);
+    overElements(c, bytes, size, (at) => e.get(to).get(at).op("i32_add").get(value).mem(STORE[size]));
+  };
+  if (size === 1) {
+    e.get(bytes).i32(BULK_BYTES).op("i32_ge_u").if();
+    e.get(to).get(value).op("i32_wrap_i64").get(bytes).memoryFill();
+    chargeBulk(c, bytes);
+    e.else();
+    fill();
+    e.end();
+  } else fill();
+  finishWhole(c, [RDI], bytes);
+  e.release("i64", destination, count, value);
+  e.release("i32", bytes);
+}
+
+function translatedMove(c: Lowering, size: Size): void {
+  const { e } = c;
+  const source = stringAddress(c, RSI);
+  const destination = stringAddress(c, RDI);
+  const { count, bytes } = wholeInPages(c, [source, destination], size);
+  const from = c.translate(source, size, ACCESS.READ);
+  const to = c.translate(destination, size, ACCESS.WRITE);
+  e.get(to).get(from).op("i32_sub").get(bytes).op("i32_ge_u");
+  e.get(bytes).i32(BULK_BYTES).op("i32_ge_u").op("i32_and").if();
+  e.get(to).get(from).get(bytes).memoryCopy();
+  chargeBulk(c, bytes);
+  e.else();
+  chargeElements(c, count);
+  overElements(c, bytes, size, (at) =>
+    e.get(to).get(at).op("i32_add").get(from).get(at).op("i32_add").mem(LOAD[size]).mem(STORE[size]),
+  );
+  e.end();
+  finishWhole(c, [RSI, RDI], bytes);
+  e.release("i64", source, destination, count);
+  e.release("i32", bytes);
+}
+
 function oneLoad(c: Lowering, size: Size): void {
   const { e } = c;
   const source = stringAddress(c, RSI);
@@ -262,7 +345,7 @@ function one(c: Lowering): number {
 function repeatedLoad(c: Lowering, size: Size): void {
   repeat(c, () => {
     oneLoad(c, size);
-    charge(c, () => c.e.i32(1));
+    c.charge(() => c.e.i32(1));
     return one(c);
   });
 }
@@ -335,11 +418,11 @@ function repeatWhile(c: Lowering, body: () => void, zero: boolean): void {
   e.brIf(done);
   e.get(left).i32(1).op("i32_sub").tee(left).brIf(loop);
   e.end();
-  charge(c, pushCost);
+  c.charge(pushCost);
   c.pause();
   e.end();
   c.reachable();
-  charge(c, pushCost);
+  c.charge(pushCost);
   e.release("i32", left);
 }
 
@@ -350,6 +433,18 @@ function define(name: string, shape: string, emit: (c: Lowering, size: Size) => 
 const BOTH = "t#t#";
 const SINGLE = ["t#", "t#r#", "r#t#"];
 
+/** A repeated instruction with a form of its own in translated code. */
+function both(definition: Definition, translated: (c: Lowering, size: Size) => void): Definition {
+  return {
+    ...definition,
+    translated: true,
+    emit(c, places, shape) {
+      if (c.whole) definition.emit(c, places, shape);
+      else translated(c, shape.sizes[0] as Size);
+    },
+  };
+}
+
 /** The shapes under which a decoder may give a one-string instruction, accumulator spelt out or not. */
 function single(name: string, emit: (c: Lowering, size: Size) => void): Definition[] {
   return SINGLE.map((shape) => define(name, shape, emit));
@@ -358,10 +453,13 @@ function single(name: string, emit: (c: Lowering, size: Size) => void): Definiti
 /** MOVS, STOS, LODS, CMPS, SCAS, plain and repeated. */
 export const stringDefinitions: readonly Definition[] = [
   define("movs", BOTH, oneMove),
-  define("rep.movs", BOTH, (c, size) => repeatedMove(size)(c)),
+  both(
+    define("rep.movs", BOTH, (c, size) => repeatedMove(size)(c)),
+    translatedMove,
+  ),
   define("repne.movs", BOTH, (c, size) => repeatedMove(size)(c)),
   ...single("stos", oneStore),
-  ...single("rep.stos", (c, size) => repeatedStore(size)(c)),
+  ...single("rep.stos", (c, size) => repeatedStore(size)(c)).map((definition) => both(definition, translatedStore)),
   ...single("repne.stos", (c, size) => repeatedStore(size)(c)),
   ...single("lods", oneLoad),
   ...single("rep.lods", repeatedLoad),

@@ -128,6 +128,14 @@ abstract class RecordLowering implements Lowering {
   abstract checkNextPage(): void;
   abstract pause(): void;
 
+  charge(push: () => void): void {
+    this.state.set32(ENGINE.charge, () => {
+      this.state.get32(ENGINE.charge);
+      push();
+      this.e.op("i32_add");
+    });
+  }
+
   reachable(): void {
     this.ended = false;
   }

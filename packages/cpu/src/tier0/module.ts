@@ -245,6 +245,12 @@ function emitMainLoop(
     .op("i32_shr_u")
     .callIndirect(regionType)
     .set(why);
+  state.set32(ENGINE.inRegions, () => {
+    state.get32(ENGINE.inRegions);
+    e.get(budget).i32(1).op("i32_add");
+    state.get32(ENGINE.budget);
+    e.op("i32_sub").op("i32_add");
+  });
   state.get32(ENGINE.budget);
   e.set(budget);
   e.get(why).i32(1).op("i32_and").if();

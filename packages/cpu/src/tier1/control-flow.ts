@@ -221,31 +221,6 @@ export function instructionPlaces({ blocks }: Graph): number[] {
   return places;
 }
 
-/** Instructions that a function without calls may have to be copied into each region that calls it. */
-const LEAF_LIMIT = 16;
-
-/** Finds small functions that call nothing: a copy of one costs less than the way to another region and back. */
-export class Leaves {
-  private readonly source: RegionSource;
-  private readonly places = new Set<number>();
-  private readonly refused = new Set<number>();
-
-  constructor(source: RegionSource) {
-    this.source = source;
-  }
-
-  /** Whether the code at a place is, or begins, such a function. */
-  include(at: number): boolean {
-    if (this.places.has(at)) return true;
-    if (this.refused.has(at)) return false;
-    const graph = collectRegion({ ...this.source, seen: () => [], limit: LEAF_LIMIT + 1 }, [at]);
-    const isLeaf = graphSize(graph) <= LEAF_LIMIT && [...graph.blocks.values()].every(({ end }) => end.kind !== "call");
-    if (isLeaf) for (const place of instructionPlaces(graph)) this.places.add(place);
-    else this.refused.add(at);
-    return isLeaf;
-  }
-}
-
 /** Where control may go next inside the region. */
 export function successors({ end }: Block, { blocks }: Graph): number[] {
   switch (end.kind) {

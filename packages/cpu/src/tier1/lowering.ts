@@ -1,7 +1,7 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
 import { BASE_RIP, type Instruction, NO_REGISTER, OPERAND, REGISTER_CLASS } from "@paravirt/x86";
 import type { Helper, HelperFunctions } from "../helpers.ts";
-import { ACCESS, STATE } from "../layout.ts";
+import { ACCESS, ENGINE, STATE } from "../layout.ts";
 import {
   type FloatBound,
   type Lowering,
@@ -486,6 +486,19 @@ export class RegionLowering implements Lowering {
 
   pause(): void {
     this.raise();
+  }
+
+  charge(push: () => void): void {
+    const { e, frame } = this;
+    const cost = e.temporary("i32");
+    push();
+    e.set(cost);
+    e.get(frame.budget).get(cost).op("i32_sub").set(frame.budget);
+    this.state.set32(ENGINE.charged, () => {
+      this.state.get32(ENGINE.charged);
+      e.get(cost).op("i32_add");
+    });
+    e.release("i32", cost);
   }
 
   reachable(): void {

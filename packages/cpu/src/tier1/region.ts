@@ -191,6 +191,8 @@ const RCX = 1;
 const RDX = 2;
 const RSP = 4;
 const RBP = 5;
+const RSI = 6;
+const RDI = 7;
 
 /** General registers that hot definitions use without naming them as operands. */
 function implicitRegisters(name: string): readonly number[] {
@@ -205,6 +207,8 @@ function implicitRegisters(name: string): readonly number[] {
       return [RAX, RDX];
     case "cmpxchg":
       return [RAX];
+    case "rep":
+      return [RAX, RCX, RSI, RDI];
     case "push":
     case "pop":
     case "call":

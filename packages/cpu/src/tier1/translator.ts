@@ -7,7 +7,7 @@ import { RECORD, REGION_ENTRY_BITS, STATE } from "../layout.ts";
 import { isFloatSilent } from "../semantics/simd-float-inline.ts";
 import type { HandlerTable } from "../tier0/handlers.ts";
 import type { Selector } from "../tier0/select.ts";
-import { collectRegion, type Graph, graphSize, instructionPlaces, Leaves, type RegionSource } from "./control-flow.ts";
+import { collectRegion, type Graph, graphSize, instructionPlaces, type RegionSource } from "./control-flow.ts";
 import { UntranslatableError } from "./flag-forms.ts";
 import { keysOfPlaces, PathMap, type PathTrace } from "./paths.ts";
 import { emitRegion, type RegionPlace } from "./region.ts";
@@ -32,6 +32,8 @@ const GROWING_LIMIT = 120;
 const PATH_LIMIT = 2000;
 const SHORTEST_PATH = 12;
 const TRACE_LIMIT = 24_000;
+/** Share of a trace's instructions that must be new for it to be worth its translation is what this leaves. */
+const KNOWN_SHARE = 0.7;
 
 /** A translated region. */
 interface Region {
@@ -228,6 +230,10 @@ export class Translator {
       absorb: (mfn, record) => this.coveredFrom(mfn, record),
       checkSlot: this.selector.checkHandler.slot,
     });
+    if (this.isKnownMostly(map)) {
+      this.abandonTrace();
+      return 0;
+    }
     const source: RegionSource = {
       bytes: (page) => memory.bytes.subarray(map.pages[page]!.mfn * 4096, map.pages[page]!.mfn * 4096 + 4096),
       neighbour: (page, delta) => map.neighbour(page, delta),
@@ -240,8 +246,7 @@ export class Translator {
     const before = new Set(this.paths);
     const covered = new Set<number>();
     const addresses = new Set<number>();
-    const leaves = new Leaves(source);
-    const known = (at: number) => map.isKnown(at) && (!covered.has(at) || leaves.include(at));
+    const known = (at: number) => map.isKnown(at) && !covered.has(at);
     let made = 0;
     for (const start of map.arrivals) {
       if (made >= TRACE_LIMIT || this.live >= MAX_REGIONS || code.generation !== generation) break;
@@ -257,6 +262,20 @@ export class Translator {
     }
     this.endTrace(before, addresses);
     return made;
+  }
+
+  /** Whether the regions made from paths have most of the code already. */
+  private isKnownMostly(map: PathMap): boolean {
+    const had = new Set<number>();
+    for (const { addresses } of this.paths) for (const address of addresses) had.add(address);
+    let [all, known] = [0, 0];
+    for (const page of map.pages)
+      page.known.forEach((begins, offset) => {
+        if (begins === 0) return;
+        all++;
+        if (had.has(page.mfn * 4096 + offset)) known++;
+      });
+    return known >= all * KNOWN_SHARE;
   }
 
   private translatePath(graph: Graph, map: PathMap, generation: number): Region | undefined {
