@@ -247,6 +247,46 @@ test("the command line never lets kernel messages into a command's output", () =
   ).toBe("console=hvc0 paravirt.mode=shell paravirt.rows=24 paravirt.columns=80 debug");
 });
 
+test("the command line tells /init of roots, shared folders and networks", () => {
+  const line = guestCommandLine({
+    mode: "command",
+    root: "auto",
+    shares: [{ tag: "src" }, { tag: "docs-1.2_x", readOnly: true }],
+    networks: ["dhcp", "eth1:192.168.7.2/24,192.168.7.1"],
+  });
+  expect(line.split(" ").filter((word) => word.startsWith("paravirt."))).toEqual([
+    "paravirt.mode=command",
+    "paravirt.root=auto",
+    "paravirt.share=src",
+    "paravirt.share=docs-1.2_x,ro",
+    "paravirt.net=dhcp",
+    "paravirt.net=eth1:192.168.7.2/24,192.168.7.1",
+  ]);
+  expect(guestCommandLine({ mode: "agent", root: "none" })).not.toContain("paravirt.root");
+});
+
+test.each([
+  [{ root: "/dev/xvda;reboot" }, "is no root"],
+  [{ root: "/dev/../x" }, "is no root"],
+  [{ shares: [{ tag: "a b" }] }, "is no tag"],
+  [{ shares: [{ tag: ".." }] }, "is no tag"],
+  [{ shares: [{ tag: "" }] }, "is no tag"],
+  [{ shares: [{ tag: "$(reboot)" }] }, "is no tag"],
+  [{ networks: ["dhcp quiet"] }, "is no network"],
+  [{ networks: ["eth0:1.2.3.4"] }, "is no network"],
+])("what a shell or the kernel would read otherwise is refused: %j", (options, message) => {
+  expect(() => guestCommandLine({ mode: "shell", ...options })).toThrow(message);
+});
+
+test("the generated scripts are shell, and every module has its place in the order", () => {
+  const busybox = readFileSync("/bin/true");
+  const entries = readCpio(buildInitramfs({ busybox, modules: [] }));
+  for (const name of ["init", "paravirt/session", "paravirt/setup", "paravirt/dhcp"]) {
+    const { data } = entries.find(({ path }) => path === name)!;
+    expect(spawnSync("sh", ["-n"], { input: data!, encoding: "utf8" })).toMatchObject({ status: 0, stderr: "" });
+  }
+});
+
 test("UTF-8 goes there and back as the host's own coder has it", () => {
   fc.assert(
     fc.property(fc.string({ unit: "binary" }), (text) => {

@@ -98,10 +98,11 @@ if read -r line <${places.commandLine}; then
   done
 fi
 cd /root 2>/dev/null || cd /
-command=${places.command} enter=
+command=${places.command} enter=sh
 if [ -n "$PARAVIRT_ROOT" ] && [ "$mode" = command ]; then
   { echo 'unset PARAVIRT_ROOT; cd /root 2>/dev/null'; cat "$command"; } >"$PARAVIRT_ROOT/run/paravirt-command"
-  command=/run/paravirt-command enter="chroot $PARAVIRT_ROOT"
+  # By its full name, or busybox takes its own shell, and that its own programs.
+  command=/run/paravirt-command enter="chroot $PARAVIRT_ROOT /bin/sh"
 fi
 [ -n "$PARAVIRT_ROOT" ] || unset PARAVIRT_ROOT
 ${RELEASE_ROOT}
@@ -160,7 +161,7 @@ else
   exec 3</dev/null
 fi
 exec 4>&-
-(exec <&3 >&5 2>&6 3<&- 5>&- 6>&- 8>&- 9>&-; exec setsid $enter sh "$command")
+(exec <&3 >&5 2>&6 3<&- 5>&- 6>&- 8>&- 9>&-; exec setsid $enter "$command")
 status=$?
 exec 3<&- 5>&- 6>&-
 

@@ -22,6 +22,12 @@ printf '[Match]\\nType=ether\\n\\n[Network]\\nDHCP=yes\\n' >"$root/etc/systemd/n
 chroot "$root" systemctl enable systemd-networkd systemd-resolved >&2
 # Without a network nothing comes online, and nothing should wait for it.
 chroot "$root" systemctl disable systemd-networkd-wait-online >&2
+# There is no screen to log in at, and no volume manager whose snapshots would want checking.
+chroot "$root" systemctl disable getty@tty1 e2scrub_reap >&2
+chroot "$root" systemctl mask e2scrub_all.timer >&2
+# An emulated processor may take longer than a real one.
+mkdir -p "$root/etc/systemd/system.conf.d"
+printf '[Manager]\nDefaultTimeoutStartSec=10min\nDefaultDeviceTimeoutSec=10min\n' >"$root/etc/systemd/system.conf.d/paravirt.conf"
 ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
 rm -f "$root/etc/apt/apt.conf.d/99mmdebstrap"
 `;

@@ -141,7 +141,11 @@ async function bootstrap(
       stdout: out,
       onLine: (line) => {
         const step = /^I: (.*?)(\.\.\.)?$/.exec(line)?.[1];
-        if (step !== undefined && !/tempdir|success|^done$/.test(step)) options.onProgress?.(step);
+        if (
+          step !== undefined &&
+          !/tempdir|success|^done$|^automatically|^chroot arch|^finding|^running --customize/.test(step)
+        )
+          options.onProgress?.(step);
       },
     });
     if (result.status !== 0) throw failed("mmdebstrap", result.stderr);

@@ -47,6 +47,7 @@ export function openDiskFile(path: string, options: DiskFileOptions = {}): Block
   const descriptor = openDescriptor(path, options);
   let punching: HolePunch | undefined;
   let size: number;
+  let open = true;
   try {
     size = sizeOf(descriptor, path);
     const locker = options.lock === false ? undefined : lockFile(path, descriptor, readOnly);
@@ -133,6 +134,8 @@ export function openDiskFile(path: string, options: DiskFileOptions = {}): Block
       size = length;
     },
     async close() {
+      if (!open) return;
+      open = false;
       punching?.close();
       try {
         await closeLater(descriptor);

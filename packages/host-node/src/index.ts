@@ -19,6 +19,9 @@ export { diskCodecs } from "./disk-codecs.ts";
 export { type DiskFileOptions, openDiskFile } from "./disk-file.ts";
 export { type HostArchiveOptions, type HostFile, hostFileArchive } from "./host-archive.ts";
 export { type HostFolder, openHostFolder } from "./host-folder.ts";
+export { type NbdAddress, openNbd, parseNbdAddress } from "./nbd-socket.ts";
+export { type NodeNetworkHostOptions, nodeNetworkHost } from "./network-host.ts";
+export { openPcapFile, type PcapFile } from "./pcap-file.ts";
 export { openRecordLog, type RecordLog, type RecordLogOptions } from "./record-log.ts";
 export {
   createLibraryFinder,
@@ -30,4 +33,5 @@ export {
 export { type ByteSink, type ByteSource, fileSink, nullSink, readSource, streamSink } from "./streams.ts";
 export { LEAVE_KEY, openTerminal, type Terminal, type TerminalOptions } from "./terminal.ts";
 export { connectUnix, listenUnix, type UnixServer, type UnixStreamOptions } from "./unix-socket.ts";
+export { connectUnixStream, listenUnixStream, type UnixListener } from "./unix-stream.ts";
 export { startXenstoreDaemon, type XenstoreDaemon, type XenstoreDaemonOptions } from "./xenstore-daemon.ts";

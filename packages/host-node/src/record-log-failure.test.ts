@@ -4,19 +4,17 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { openRecordLog } from "./record-log.ts";
 
-const fails = vi.hoisted(() => ({ sync: false, write: undefined as ((descriptor: number) => boolean) | undefined }));
+const fails = vi.hoisted(() => ({ write: undefined as ((descriptor: number) => string | undefined) | undefined }));
 
 vi.mock("node:fs", async (original) => {
   const fs = await original<typeof import("node:fs")>();
-  const full = Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
   return {
     ...fs,
-    fdatasync: (descriptor: number, done: (error: Error | null) => void) =>
-      fails.sync ? done(Object.assign(new Error("EIO: i/o error"), { code: "EIO" })) : fs.fdatasync(descriptor, done),
-    write: (descriptor: number, ...rest: unknown[]) =>
-      fails.write?.(descriptor) === true
-        ? (rest.at(-1) as (error: Error) => void)(full)
-        : (fs.write as (...all: unknown[]) => void)(descriptor, ...rest),
+    write: (descriptor: number, ...rest: unknown[]) => {
+      const message = fails.write?.(descriptor);
+      if (message === undefined) (fs.write as (...all: unknown[]) => void)(descriptor, ...rest);
+      else (rest.at(-1) as (error: Error) => void)(new Error(message));
+    },
   };
 });
 
@@ -28,7 +26,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const soon = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));
 
-test("a sync that fails is told once, and nothing is called durable any more even when the disk works again", async () => {
+test("a write that fails is told once, and nothing is called durable any more even when the disk works again", async () => {
   const errors: string[] = [];
   const path = join(folder, "log");
   const log = openRecordLog(path, { onError: (error) => errors.push(`${error.code} ${error.message}`) });
@@ -36,10 +34,10 @@ test("a sync that fails is told once, and nothing is called durable any more eve
   log.onDurable((count) => {
     durable = count;
   });
-  fails.sync = true;
+  fails.write = () => "EIO: i/o error";
   log.append(Uint8Array.of(1));
   await soon();
-  fails.sync = false;
+  fails.write = undefined;
   log.append(Uint8Array.of(2));
   await soon();
   expect(errors).toEqual([`IO ${path} can't be written: EIO: i/o error`]);
@@ -59,7 +57,7 @@ test("a compaction for which there is no room is given up, and appending goes on
   // The log's own descriptor is the first that is written.
   fails.write = (descriptor) => {
     first ??= descriptor;
-    return descriptor !== first;
+    return descriptor === first ? undefined : "ENOSPC: no space left on device";
   };
   log.compactWith(() => [new Uint8Array(10)]);
   let durable = 0;

@@ -39,6 +39,11 @@ export interface DebianVmOptions {
    * initramfs with busybox. `"auto"` when there are disks and it is left out.
    */
   readonly root?: string;
+  /**
+   * Boots that root's own systemd, as `paravirt run debian --disk FILE` does, and runs commands in it as a service of its
+   * own would; without (the default), commands have the root to themselves.
+   */
+  readonly systemd?: boolean;
   /** Words added to the kernel's command line. */
   readonly append?: string;
   /** Gets what the guest prints on its console: the kernel's messages. */
@@ -85,12 +90,14 @@ export async function createDebianVm(options: DebianVmOptions = {}): Promise<Deb
   options.signal?.throwIfAborted();
   const requests = deviceRequests({ options: new Map(), lists: deviceLists(options) });
   const root = options.root ?? (requests.some(({ kind }) => kind === "disk") ? "auto" : "none");
+  if (options.systemd === true && root === "none")
+    throw new ParavirtError("BAD_ARGUMENT", "systemd boots from a disk: disks or a root are needed");
   const guest = await debianGuest({
     modules: [...XEN_MODULES, ...GUEST_MODULES.share, ...(root === "none" ? [] : GUEST_MODULES.root)],
     ...options.guest,
   });
   const commandLine = guestCommandLine({
-    mode: "agent",
+    mode: options.systemd === true ? "shell" : "agent",
     root,
     messages: true,
     shares: [

@@ -44,6 +44,12 @@ async function dispatch(argv: readonly string[]): Promise<number> {
   switch (parsed.command.words.join(" ")) {
     case "disasm":
       return (await import("./commands/disasm.ts")).disasm(parsed);
+    case "image check":
+    case "image convert":
+    case "image create":
+    case "image info":
+    case "image resize":
+      return (await import("./commands/image.ts")).image(parsed);
     case "image debian":
       return (await import("./commands/image-debian.ts")).imageDebian(parsed);
     case "inspect":

@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
 import { type Disk, ParavirtError } from "@paravirt/core";
-import { type BlockFile, isQcow2, openQcow2, overlayDisk, rawDisk } from "@paravirt/disk";
-import { diskCodecs, openDiskFile } from "@paravirt/host-node";
+import { type BlockFile, isQcow2, openHttpFile, openQcow2, overlayDisk, rawDisk } from "@paravirt/disk";
+import { diskCodecs, openDiskFile, openNbd } from "@paravirt/host-node";
 
 /** How the bytes of a source are a disk. */
 export type DiskFormat = "raw" | "qcow2";
@@ -56,7 +56,15 @@ async function openImage(
 ): Promise<{ readonly disk: Disk; readonly format: DiskFormat }> {
   if (depth > DEEPEST)
     throw new ParavirtError("BAD_IMAGE", `${source} has more than ${DEEPEST} backing files below it`);
-  const file = openDiskFile(source, { readOnly });
+  if (/^nbds?(\+unix)?:/i.test(source)) {
+    if (format === "qcow2")
+      throw new ParavirtError("UNSUPPORTED", `${source}: a qcow2 image behind NBD; its server reads that`);
+    return { disk: await openNbd(source, { readOnly }), format: "raw" };
+  }
+  const isRemote = /^https?:/i.test(source);
+  if (isRemote && !readOnly)
+    throw new ParavirtError("DENIED", `${source} can't be written: add ,ro, or ,overlay for writes that are dropped`);
+  const file = isRemote ? await openHttpFile(source, { fetch }) : openDiskFile(source, { readOnly });
   try {
     const chosen = format ?? (await chooseFormat(source, file));
     if (chosen === "raw") return { disk: rawDisk(file), format: chosen };
@@ -81,7 +89,7 @@ async function openImage(
 async function chooseFormat(source: string, file: BlockFile): Promise<DiskFormat> {
   const first = new Uint8Array(4);
   await file.read(0, [first]);
-  const isNamed = /\.qcow2?$/i.test(source);
+  const isNamed = /\.qcow2?$/i.test(source.replace(/[?#].*$/, ""));
   if (isQcow2(first) === isNamed) return isNamed ? "qcow2" : "raw";
   if (isNamed) throw new ParavirtError("BAD_IMAGE", `${source} is no qcow2 image: say format=raw if it is none`);
   throw new ParavirtError(
@@ -101,6 +109,9 @@ function knownFormat(path: string, format: string | undefined): DiskFormat {
 }
 
 function backingPath(source: string, name: string): string {
+  // A stranger's image would choose among this machine's files.
+  if (/^https?:/i.test(source))
+    throw new ParavirtError("UNSUPPORTED", `the backing file ${name} of ${source}: images from the web stand alone`);
   // QEMU writes protocols into names too ("json:", "nbd:…"); a file's name may have a colon after a slash only.
   if (/^[a-z][a-z0-9+.-]*:/i.test(name) && !name.startsWith("file:"))
     throw new ParavirtError("UNSUPPORTED", `the backing file ${name}: only local files are opened as such`);
