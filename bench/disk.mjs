@@ -29,14 +29,14 @@ const fio = (pattern, options) =>
 const ROWS = {
   "dd-start": { make: () => "/usr/bin/dd if=$D of=/dev/null bs=1M count=0" },
   "fio-start": { make: () => fio("randread", "--io_size=4k --ioengine=libaio --iodepth=32") },
-  "read": { unit: "MB", amount: 512, start: "dd-start", make: (n) => `/usr/bin/dd if=$D of=/dev/null bs=1M count=${n}` },
+  read: { unit: "MB", amount: 512, start: "dd-start", make: (n) => `/usr/bin/dd if=$D of=/dev/null bs=1M count=${n}` },
   "read-direct": {
     unit: "MB",
     amount: 1024,
     start: "dd-start",
     make: (n) => `/usr/bin/dd if=$D of=/dev/null bs=1M count=${n} iflag=direct`,
   },
-  "write": {
+  write: {
     unit: "MB",
     amount: 512,
     start: "dd-start",
@@ -126,7 +126,8 @@ a guest's disk in paravirt and in QEMU's TCG, with Debian's dd and fio
   }
   const chosen = (text, known, what) => {
     const names = text === undefined ? known : text.split(",");
-    for (const name of names) if (!known.includes(name)) refuse(`${COMMAND}: no ${what} "${name}"; there are ${known.join(", ")}`);
+    for (const name of names)
+      if (!known.includes(name)) refuse(`${COMMAND}: no ${what} "${name}"; there are ${known.join(", ")}`);
     return known.filter((name) => names.includes(name));
   };
   return {
@@ -158,7 +159,11 @@ async function initramfs({ guest, modules, plan }) {
   ]);
   return joinArchives([
     writeCpio([
-      ...["bin", "dev", "proc", "sys", "tmp", "bench", "modules"].map((path) => ({ path, type: "directory", mode: 0o755 })),
+      ...["bin", "dev", "proc", "sys", "tmp", "bench", "modules"].map((path) => ({
+        path,
+        type: "directory",
+        mode: 0o755,
+      })),
       { path: "dev/console", type: "character", mode: 0o600, device: [5, 1] },
       { path: "dev/null", type: "character", mode: 0o666, device: [1, 3] },
       file("bin/busybox", readFileSync(join(guest.folder, "busybox"))),
@@ -226,7 +231,10 @@ async function main() {
   const amount = (name) => Math.max(1, Math.round((ROWS[name].amount * chosen.scale) / 100));
   const starts = [...new Set(chosen.rows.map((name) => ROWS[name].start))];
   const plan = [...starts, ...chosen.rows].flatMap((name) =>
-    Array.from({ length: chosen.reps }, () => [name, ROWS[name].make(ROWS[name].unit === undefined ? 0 : amount(name))]),
+    Array.from({ length: chosen.reps }, () => [
+      name,
+      ROWS[name].make(ROWS[name].unit === undefined ? 0 : amount(name)),
+    ]),
   );
   const answer = { rows: {}, boot: {} };
   const failures = [];
@@ -257,7 +265,9 @@ const round = (value) => Number(value.toPrecision(4));
 
 function print({ rows }, engines) {
   const ratio = engines.includes("paravirt") && engines.includes("tcg");
-  console.log(`${"per CPU second".padEnd(24)}${engines.map((name) => name.padStart(12)).join("")}${ratio ? "paravirt/tcg".padStart(14) : ""}`);
+  console.log(
+    `${"per CPU second".padEnd(24)}${engines.map((name) => name.padStart(12)).join("")}${ratio ? "paravirt/tcg".padStart(14) : ""}`,
+  );
   for (const [name, row] of Object.entries(rows)) {
     const unit = Object.values(row)[0].unit;
     const cells = engines.map((engine) => (row[engine]?.perCpuSecond.toFixed(0) ?? "-").padStart(12));

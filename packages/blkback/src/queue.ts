@@ -1,5 +1,11 @@
 import { BLKIF_RSP } from "@paravirt/xen-abi";
-import { type BackRing, createBackRing, type EventChannelEnd, type GrantedPage, type GuestPort } from "@paravirt/xenbus";
+import {
+  type BackRing,
+  createBackRing,
+  type EventChannelEnd,
+  type GrantedPage,
+  type GuestPort,
+} from "@paravirt/xenbus";
 import type { BlockExecutor, BlockJob } from "./execute.ts";
 import { GrantCache, type HeldPage } from "./grant-cache.ts";
 import {
@@ -119,8 +125,7 @@ class Queue implements BlockQueue {
     this.#options.executor().run(jobs);
     this.#inTurn = false;
     this.#ring.push();
-    if (this.#ring.broken) this.#break();
-    else if (this.#ring.waitForRequests()) this.#later();
+    if (this.#ring.waitForRequests()) this.#later();
     else if (this.#ring.broken) this.#break();
   }
 

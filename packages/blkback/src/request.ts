@@ -157,8 +157,7 @@ function decodeIndirect(slot: DataView, protocol: BlockProtocol, maxSegments: nu
   const operation = slot.getUint8(indirect.indirect_op);
   const count = slot.getUint16(indirect.nr_segments, true);
   const known = operation === BLKIF_OP.READ || operation === BLKIF_OP.WRITE;
-  if (!known || count === 0 || count > maxSegments)
-    return { kind: "rejected", id, operation, status: BLKIF_RSP.ERROR };
+  if (!known || count === 0 || count > maxSegments) return { kind: "rejected", id, operation, status: BLKIF_RSP.ERROR };
   const pages: number[] = [];
   for (let page = 0; page * SEGMENTS_PER_PAGE < count; page++)
     pages.push(slot.getUint32(indirect.indirect_grefs + page * 4, true));

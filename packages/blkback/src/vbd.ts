@@ -1,6 +1,12 @@
 import { type Disk, ParavirtError } from "@paravirt/core";
 import { VDISK, XENBUS_STATE } from "@paravirt/xen-abi";
-import { createXenbusBackend, type Device, type DeviceContext, type XenbusBackend, type XenbusEnd } from "@paravirt/xenbus";
+import {
+  createXenbusBackend,
+  type Device,
+  type DeviceContext,
+  type XenbusBackend,
+  type XenbusEnd,
+} from "@paravirt/xenbus";
 import { blockDeviceNumber } from "./device-number.ts";
 import { type BlockExecutor, createBlockExecutor } from "./execute.ts";
 import { readFrontendNodes } from "./frontend-nodes.ts";

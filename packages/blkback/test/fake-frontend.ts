@@ -2,12 +2,12 @@ import type { Disk, DomId } from "@paravirt/core";
 import { BLKIF_OP, layout, XENBUS_STATE } from "@paravirt/xen-abi";
 import {
   createFrontRing,
+  createXenbusFrontend,
   type FrontRing,
   type GrantedPage,
   type GuestPort,
   type XenbusBackend,
   type XenbusFrontend,
-  createXenbusFrontend,
 } from "@paravirt/xenbus";
 import { addDevice, createXenstore, createXenstoreClient, localLink, populateDomain } from "@paravirt/xenstore";
 import { vi } from "vitest";
@@ -230,10 +230,12 @@ export class FakeBlkfront {
   }
 
   /** Makes rings, and the nodes that tell of them. */
-  makeNodes({ protocol = "x86_64", pageOrder, queues = 1, nodes = {} }: FakeFrontendOptions = {}): Record<
-    string,
-    string
-  > {
+  makeNodes({
+    protocol = "x86_64",
+    pageOrder,
+    queues = 1,
+    nodes = {},
+  }: FakeFrontendOptions = {}): Record<string, string> {
     this.protocol = protocol;
     this.queues = [];
     const made: Record<string, string> = { protocol: `${protocol}-abi` };

@@ -13,7 +13,7 @@ export interface Subject {
 }
 
 /** The size of a subject, in sectors: no whole number of clusters of any size but 512 and 1024. */
-export const CONTRACT_SECTORS = 8192 * 3 + 6;
+export const CONTRACT_SECTORS: number = 8192 * 3 + 6;
 const BYTES = CONTRACT_SECTORS * 512;
 
 /** Lengths that are interesting somewhere: sectors, pages, clusters, one more and one less. */

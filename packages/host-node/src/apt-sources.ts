@@ -9,7 +9,12 @@ export interface SourcesOptions {
   /** Stops apt. */
   readonly signal?: AbortSignal;
   /** Other programs than `apt-get` and `apt-config`. */
-  readonly sourcePrograms?: { readonly get: string; readonly config: string };
+  readonly sourcePrograms?: {
+    /** Path of `apt-get`. */
+    readonly get: string;
+    /** Path of `apt-config`. */
+    readonly config: string;
+  };
 }
 
 /** Package sources for a Debian system. */

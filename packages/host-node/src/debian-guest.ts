@@ -78,7 +78,12 @@ export const XEN_MODULES: readonly string[] = ["xen-blkfront", "xen-netfront"];
  * What a guest needs beside {@link XEN_MODULES}, for {@link DebianGuestOptions.modules}: for shared folders, and for a
  * root file system on a disk (ext4, its checksum, and what systemd mounts by). These are always in the cache.
  */
-export const GUEST_MODULES: { readonly share: readonly string[]; readonly root: readonly string[] } = {
+export const GUEST_MODULES: {
+  /** For shared folders. */
+  readonly share: readonly string[];
+  /** For a root on a disk. */
+  readonly root: readonly string[];
+} = {
   share: ["9pnet_xen", "9p"],
   // jbd2 asks for crc32c by its algorithm's name, which no module says that it depends on.
   root: ["crc32c_generic", "ext4", "autofs4"],

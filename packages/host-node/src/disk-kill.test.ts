@@ -27,19 +27,19 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Runs the writer for a while, kills it, and answers what it said. */
-async function writeAndKill(path: string, seed: number, milliseconds: number): Promise<string[]> {
-  const child = spawn(process.execPath, [writer, path, String(seed)], { stdio: ["ignore", "pipe", "inherit"] });
+/** Runs the writer, kills it so long after so many flushes, and answers what it said. */
+async function writeAndKill(path: string, before: number, flushes: number, milliseconds: number): Promise<string[]> {
+  const child = spawn(process.execPath, [writer, path, String(before)], { stdio: ["ignore", "pipe", "inherit"] });
   let said = "";
-  const ready = new Promise<void>((resolve) => {
+  const enough = new Promise<void>((resolve) => {
     child.stdout.setEncoding("utf8").on("data", (piece: string) => {
       said += piece;
-      if (said.includes("ready\n")) resolve();
+      if (said.split("flushed\n").length > flushes) resolve();
     });
     child.once("close", () => resolve());
   });
   const gone = new Promise<void>((resolve) => child.once("close", () => resolve()));
-  await ready;
+  await enough;
   await new Promise((resolve) => setTimeout(resolve, milliseconds));
   child.kill("SIGKILL");
   await gone;
@@ -61,7 +61,7 @@ for (const clusterSize of [512, 65536])
     const must = new Uint32Array(SIZE / 4096);
     let flushes = 0;
     for (let round = 0; round < 12; round++) {
-      const lines = await writeAndKill(path, round * 1_000_000, 20 + ((round * 37) % 150));
+      const lines = await writeAndKill(path, round * 1_000_000, 1 + (round % 4), (round * 37) % 100);
       let newest = round * 1_000_000;
       let last: string[] = [];
       for (const line of lines) {
@@ -74,7 +74,8 @@ for (const clusterSize of [512, 65536])
           newest = Math.max(newest, number!);
         }
       }
-      // 3 is lost space only.
+      // Waits until the killed one's files are free, as QEMU doesn't. Status 3 is lost space only.
+      await openDiskFile(path).close();
       runProgram(["qemu-img", "check", path], [0, 3]);
       const disk = await openQcow2(openDiskFile(path, { readOnly: true }), { codecs: diskCodecs });
       const bytes = new Uint8Array(SIZE);
@@ -88,5 +89,5 @@ for (const clusterSize of [512, 65536])
         must[block] = found;
       }
     }
-    expect(flushes).toBeGreaterThan(50);
+    expect(flushes).toBeGreaterThan(20);
   });

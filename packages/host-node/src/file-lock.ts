@@ -23,6 +23,10 @@ for my $byte ($writes ? (101, 103, 200, 201, 203) : (101, 103, 200)) {
 }
 `;
 
+/** A program that was killed keeps its files for a moment, while the kernel ends it and its helper. */
+const ATTEMPTS = 4;
+const PAUSE = 25;
+
 /** Which program took the lock. `perl` can also punch holes. */
 export type Locker = "perl" | "flock";
 
@@ -31,21 +35,26 @@ export type Locker = "perl" | "flock";
  * for a reader. Throws `BUSY` when somebody has it, `UNAVAILABLE` when it can't be locked here.
  */
 export function lockFile(path: string, descriptor: number, readOnly: boolean): Locker {
+  for (let attempt = 1; ; attempt++) {
+    const locker = tryLock(path, descriptor, readOnly);
+    if (locker !== undefined) return locker;
+    if (attempt === ATTEMPTS) throw new ParavirtError("BUSY", `${path} is in use by another program`);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE);
+  }
+}
+
+function tryLock(path: string, descriptor: number, readOnly: boolean): Locker | undefined {
   const perl = child("perl", ["-e", PERL_LOCK, readOnly ? "" : "1"], descriptor);
   if (perl.status === 0) return "perl";
-  if (perl.status === 1) throw busy(path);
+  if (perl.status === 1) return undefined;
   // File systems without open-file locks, machines without perl (Alpine).
   const flock = child("flock", [readOnly ? "-s" : "-x", "-n", "3"], descriptor);
   if (flock.status === 0) return "flock";
-  if (flock.status === 1) throw busy(path);
+  if (flock.status === 1) return undefined;
   throw new ParavirtError(
     "UNAVAILABLE",
     `${path} can't be locked: neither perl nor flock could do it here; open it with lock: false to go without`,
   );
-}
-
-function busy(path: string): ParavirtError {
-  return new ParavirtError("BUSY", `${path} is in use by another program`);
 }
 
 function child(program: string, words: readonly string[], descriptor: number): { status: number | null } {

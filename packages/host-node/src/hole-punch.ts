@@ -3,11 +3,15 @@ import { type ChildProcess, spawn } from "node:child_process";
 /** `fallocate`'s number, by `process.arch`. */
 const FALLOCATE: Readonly<Record<string, number>> = { x64: 285, arm64: 47 };
 
-/** Answers "offset length" lines with the errno of punching that hole in descriptor 3, keeping the file's size. */
+/**
+ * Answers "offset length" lines with the errno of punching that hole in descriptor 3, keeping the file's size. When its
+ * parent is gone it punches no more: as long as it lives it shares the file's lock, so nobody else is writing yet.
+ */
 const PERL_PUNCH = `
 $| = 1;
-my ($number) = @ARGV;
+my ($number, $parent) = @ARGV;
 while (<STDIN>) {
+  exit if getppid() != $parent;
   my ($offset, $length) = split;
   $! = 0;
   my $result = syscall($number, 3, 3, $offset + 0, $length + 0);
@@ -38,7 +42,7 @@ export function createHolePunch(descriptor: number): HolePunch {
     for (const answer of waiting.splice(0)) answer(false);
   }
   function start(): ChildProcess {
-    const started = spawn("perl", ["-e", PERL_PUNCH, String(FALLOCATE[process.arch])], {
+    const started = spawn("perl", ["-e", PERL_PUNCH, String(FALLOCATE[process.arch]), String(process.pid)], {
       stdio: ["pipe", "pipe", "ignore", descriptor],
     });
     started.on("error", fail);

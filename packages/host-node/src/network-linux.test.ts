@@ -188,7 +188,9 @@ describe.skipIf(!canTap())("Linux behind the NAT", () => {
       };
       socket.on("drain", more);
       more();
-      socket.on("data", (bytes) => void (read += bytes.length));
+      socket.on("data", (bytes) => {
+        read += bytes.length;
+      });
       socket.pause();
       setTimeout(() => socket.resume(), 1500);
       socket.on("error", () => {});

@@ -5,6 +5,7 @@ import {
   openSync,
   readFileSync,
   rmSync,
+  truncateSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
@@ -215,7 +216,7 @@ describe("an image that QEMU made", () => {
     const reader = await open("bitmaps", true);
     expect((await contentOf(reader)).length).toBe(1 << 20);
     await reader.close?.();
-    await expect(open("content.raw")).rejects.toMatchObject({ code: "BAD_IMAGE" });
+    await expect(open("content.raw", true)).rejects.toMatchObject({ code: "BAD_IMAGE" });
   });
 
   test("is found damaged where QEMU finds it so, and mended to what QEMU accepts", async () => {

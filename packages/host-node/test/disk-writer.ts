@@ -13,7 +13,6 @@ const random = (below: number): number => {
   return (state >>> 8) % below;
 };
 let number = Number(before);
-process.stdout.write("ready\n");
 for (;;) {
   const written: [number, number][] = [];
   for (let n = random(30); n >= 0; n--) {

@@ -27,13 +27,13 @@ export async function startTap(
   port: PacketPort,
   address = "10.0.2.15/24",
   mtu = 1500,
-  { takesOffloads = true } = {},
+  { takesOffloads = true }: { readonly takesOffloads?: boolean } = {},
 ): Promise<TapGuest> {
   const script = fileURLToPath(new URL("tap.pl", import.meta.url));
   const words = ["-rn", "perl", script, "eth0", address, String(mtu), takesOffloads ? "1" : "0"];
   const relay = spawn("unshare", words, { stdio: ["pipe", "pipe", "inherit"] });
   const children = new Set<ChildProcess>();
-  let input = Buffer.alloc(0);
+  let input: Buffer = Buffer.alloc(0);
   await new Promise<void>((resolve, reject) => {
     relay.once("exit", (code) => reject(new Error(`the tap's relay ended with ${code}`)));
     relay.stdout.once("data", (first: Buffer) => {

@@ -6,11 +6,8 @@ import type {
   NetworkHost,
 } from "../src/index.ts";
 
-/** A program on the virtual host's side of a connection. */
-export interface Program {
-  /** The connection is there; what it answers gets what happens. */
-  (socket: ProgramSocket): ProgramEvents;
-}
+/** A program on the virtual host's side of a connection; what it answers gets what happens. */
+export type Program = (socket: ProgramSocket) => ProgramEvents;
 
 /** What a program can do. */
 export interface ProgramSocket {

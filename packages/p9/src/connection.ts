@@ -93,6 +93,8 @@ export class Request {
 
 const VERSION = "9P2000.L";
 const LEAST_MESSAGE = 4096;
+/** Buffers that are kept for reads to come. */
+const SPARES = 4;
 
 /** The server's end of a link to one client: takes requests, gives answers, in any order. */
 export class P9Connection {
@@ -104,6 +106,7 @@ export class P9Connection {
   readonly #others = new Set<Request>();
   #messageSize = 0;
   #pendingBytes = 0;
+  readonly #spares: ArrayBuffer[] = [];
   #ends: Set<Promise<void>> = new Set();
   #idle: (() => void)[] = [];
 
@@ -137,7 +140,7 @@ export class P9Connection {
 
   /**
    * Takes one whole message: its size field must be the length of `message`. `reply` gets the answer, at once or later,
-   * or never when the client flushed it; the answer is the receiver's to keep. Resolves, or returns, when `message` is
+   * or never when the client flushed it; the answer is the receiver's to keep, or to {@link P9Connection.recycle}. Resolves, or returns, when `message` is
    * no longer needed. Nothing that a client sends makes it throw.
    */
   receive(message: Uint8Array, reply: (response: Uint8Array) => void): Awaitable<void> {
@@ -173,6 +176,20 @@ export class P9Connection {
     return this.#later(request, answer).finally(() => {
       this.#pendingBytes -= bytes;
     });
+  }
+
+  /** Takes back an answer that nobody looks at any more, so that large reads don't need fresh memory each time. */
+  recycle(answer: Uint8Array): void {
+    const { buffer } = answer;
+    if (this.#spares.length < SPARES && buffer.byteLength === this.#messageSize && buffer instanceof ArrayBuffer)
+      this.#spares.push(buffer);
+  }
+
+  /** @internal Memory for an answer; of one that is large there may be a spare, with old bytes of the same client in it. */
+  buffer(size: number): Uint8Array {
+    // What a request counts as is what it asked for, so that much less mustn't hold a whole one.
+    if (size * 2 < this.#messageSize) return new Uint8Array(size);
+    return new Uint8Array(this.#spares.pop() ?? new ArrayBuffer(this.#messageSize), 0, size);
   }
 
   /** Ends the connection: cancels what is pending, lets go of all files, and resolves when that is done. */
@@ -240,6 +257,7 @@ export class P9Connection {
       reply(encodeMessage("Rversion", tag, { msize: size, version: known ? VERSION : "unknown" }));
     };
     this.#messageSize = 0;
+    this.#spares.length = 0;
     if (this.pending === 0 && this.fids.size === 0 && this.#ends.size === 0) return begin();
     return this.#reset().then(begin);
   }

@@ -175,7 +175,10 @@ export interface FileHandle {
    * answer. When cancelled it should end soon, by throwing `EINTR`, unless bytes were taken that nobody else will get.
    */
   read?(offset: number, into: Uint8Array, cancellation: Cancellation): Awaitable<number>;
-  /** Writes `from` at `offset`, at the end when opened with `OPEN.append`; answers how many bytes it took. */
+  /**
+   * Writes `from` at `offset`, at the end when opened with `OPEN.append`; answers how many bytes it took. The bytes are
+   * valid until the answer.
+   */
   write?(offset: number, from: Uint8Array, cancellation: Cancellation): Awaitable<number>;
   /** Some entries after `cookie`, at least one; none at the end. 0 starts anew. `.` and `..` aren't among them. */
   list?(cookie: number, cancellation: Cancellation): Awaitable<readonly DirectoryEntry[]>;

@@ -89,7 +89,7 @@ export const fileOperations: Operations = {
     const read = need(handle, "read");
     // No file is that long.
     if (offset > BigInt(Number.MAX_SAFE_INTEGER)) return readResponse(request.tag, new Uint8Array(READ_HEADER), 0);
-    const response = new Uint8Array(READ_HEADER + most);
+    const response = request.connection.buffer(READ_HEADER + most);
     return chain(read(Number(offset), response.subarray(READ_HEADER), request.cancellation), (size) =>
       readResponse(request.tag, response, size),
     );

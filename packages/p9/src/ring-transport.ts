@@ -29,6 +29,7 @@ export class RingTransport {
   readonly #options: RingTransportOptions;
   readonly #waiting: Uint8Array[] = [];
   readonly #header = new Uint8Array(HEADER_SIZE);
+  #spare: Uint8Array | undefined;
   #inTurn = false;
   #signal = false;
   #scheduled = false;
@@ -93,14 +94,24 @@ export class RingTransport {
         this.#again();
         return;
       }
-      const message = new Uint8Array(size);
+      const buffer = this.#buffer(size);
+      const message = buffer.subarray(0, size);
       ring.take(message);
       // The guest may have changed the size after the look at it.
       message.set(this.#header);
       this.#signal = true;
       const done = connection.receive(message, (response) => this.#reply(response));
       if (isPromise(done)) void done.then(this.#options.onRoom);
+      else this.#spare = buffer;
     }
+  }
+
+  /** Memory for a request: the last one's, unless that is still in use. */
+  #buffer(size: number): Uint8Array {
+    const spare = this.#spare;
+    if (spare === undefined || spare.length < size) return new Uint8Array(size);
+    this.#spare = undefined;
+    return spare;
   }
 
   #again(): void {
@@ -129,6 +140,7 @@ export class RingTransport {
       }
       if (room < response.length) return;
       ring.put(response);
+      this.#options.connection.recycle(response);
       this.#waiting.shift();
       this.#signal = true;
     }

@@ -32,6 +32,19 @@ const INITRD_ADD: readonly string[] = [
   "`run --kernel` the archive follows the one of `--initrd`, and folders that are links there are followed.",
 ];
 
+/** Paragraphs on `--share`. */
+const SHARE: readonly string[] = [
+  "`--share .` makes a folder of this machine a folder of the guest, which `run debian` mounts at `/mnt/TAG`; with one of",
+  "them, a command starts there. TAG is the folder's own name up to 31 characters, with `_` for each that isn't a letter of",
+  "ASCII, a digit, `.`, `_` or `-`; `share` when nothing is left, of `/` say. What follows the last colon is a tag, unless it",
+  "has a slash: give a folder whose own name has a colon a tag, too. `,ro` at the end refuses all changes.",
+  "",
+  "Nothing outside the folder can be reached from the guest, links included: they are the guest's own and lead to what it has",
+  "there. As root, owners are the same on both sides; otherwise what is yours belongs to the guest's root. Files are looked at",
+  "anew each time, so both sides see what the other does. FIFOs, sockets and devices can't be opened or made. Other kernels",
+  "(`run --kernel`) mount it by `mount -t 9p -o trans=xen,version=9p2000.L TAG FOLDER`.",
+];
+
 /** docs/command-line.md, from the table that parses the command line. */
 export function renderCommandLine(): string {
   const sections = COMMANDS.map(
@@ -50,6 +63,10 @@ export function renderCommandLine(): string {
     "## What --initrd-add adds",
     "",
     ...INITRD_ADD,
+    "",
+    "## What --share shares",
+    "",
+    ...SHARE,
     "",
     "## What --stats writes",
     "",

@@ -17,7 +17,7 @@ import {
 // Programs in a guest against servers on the host's loopback, through the user-mode network.
 
 /** A guest's boot takes seconds of processor time, and others may want the processor too. */
-const SLOW = { timeout: 300_000 };
+const SLOW = { timeout: 600_000 };
 
 let web: WebServer;
 
@@ -53,13 +53,13 @@ test("100 MB arrive whole, 200 connections stay open at once, iperf3, names, a p
       iperf3 -c 10.0.2.2 -p ${iperf.port} -n 20M >/tmp/sent && echo "iperf sent: yes"
       iperf3 -c 10.0.2.2 -p ${iperf.port} -n 20M -R >/tmp/got && echo "iperf received: yes"
       iperf3 -c 10.0.2.2 -p ${iperf.port} -u -b 20M -n 2M >/tmp/udp && echo "iperf datagrams: yes"
-      echo "name $(nslookup other.example | tail -n 2 | tr -d '\\n')"
+      echo "name $(nslookup other.example | grep 192)"
       nslookup missing.example >/dev/null || echo "no such name"
       echo "by name $(wget -q -O - http://host.example:${web.port}/hello)"
       ping -c 1 -W 5 10.0.2.2 >/dev/null && echo "ping: yes"
       mkdir /www; head -c 5m /dev/urandom >/www/file
       httpd -p 8080 -h /www; echo "serving $(md5sum </www/file)"
-      while [ ! -e /www/cgi-bin/stop ]; do sleep 0.2; [ -e /www/over ] && break; done`;
+      sleep 1000`;
     const running = await startScript(machine, guest, {
       script,
       devices: [vif],

@@ -8,7 +8,7 @@ import { createCable, disturb, startScript } from "../test/network-guest.ts";
 // Linux's own driver and TCP against our backend: two guests, a cable or a hub between them.
 
 /** A guest's boot takes seconds of processor time, and others may want the processor too. */
-const SLOW = { timeout: 300_000 };
+const SLOW = { timeout: 600_000 };
 
 async function withMachine(memory: number, work: (machine: Machine) => Promise<void>): Promise<void> {
   const machine = createMachine({ memory });

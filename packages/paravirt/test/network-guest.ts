@@ -65,7 +65,7 @@ export async function startScript(
     ended: reading.then(() => status),
     async said(text) {
       for (let turn = 0; !output.includes(text); turn++) {
-        if (turn > 5600 || over) throw new Error(`the guest never said "${text}", but:\n${output}`);
+        if (turn > 11_000 || over) throw new Error(`the guest never said "${text}", but:\n${output}`);
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
     },

@@ -124,9 +124,11 @@ function find(
   let ancestor = parentPath(path);
   let nearest = view.tree.get(ancestor);
   while (nearest === undefined) {
+    view.touch(ancestor, ASPECT.existence);
     ancestor = parentPath(ancestor);
     nearest = view.tree.get(ancestor);
   }
+  view.touch(ancestor, ASPECT.permissions);
   return needed.some((access) => isGranted(caller, nearest, [access])) ? "ENOENT" : "EACCES";
 }
 

@@ -70,16 +70,21 @@ export class Transaction implements View {
   }
 
   /**
-   * Carries the changes out in `main`, which must not conflict, and hands each to `record`; answers the events in order
-   * of the first change.
+   * Carries the changes out in `main`, which must not conflict, and hands each to `record`; answers the events.
    */
   commit(main: Tree, record: (change: Change) => void): ChangeEvent[] {
     const events: ChangeEvent[] = [];
-    for (const [path, { exact, implied }] of this.#modified) {
+    // As Xen's xenstored tells them: in the order in which the transaction first looked at the nodes.
+    for (const path of this.#touched.keys()) {
+      const modified = this.#modified.get(path);
+      if (modified === undefined) continue;
+      const { exact, implied } = modified;
       const before = main.get(path)?.permissions;
       const after = this.tree.get(path)?.permissions;
       if (implied || (before === undefined && after === undefined)) continue;
-      const parent = (this.tree.get(parentPath(path)) ?? main.get(parentPath(path)))?.permissions;
+      // Of a node that goes only those hear who could read it, as with Xen's xenstored; outside transactions its parent's
+      // readers do, too.
+      const parent = after && this.tree.get(parentPath(path))?.permissions;
       const readers = [before, after, parent].filter((list) => list !== undefined);
       events.push({ path, exact, readers });
     }

@@ -32,7 +32,7 @@ const GROWING_LIMIT = 120;
 const PATH_LIMIT = 2000;
 const SHORTEST_PATH = 12;
 const TRACE_LIMIT = 24_000;
-/** Share of a trace's instructions that must be new for it to be worth its translation is what this leaves. */
+/** Share of a trace's instructions that regions made from paths have already, from which on none is made anew. */
 const KNOWN_SHARE = 0.7;
 
 /** A translated region. */

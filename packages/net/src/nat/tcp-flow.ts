@@ -1,7 +1,7 @@
 import type { Ipv4 } from "../addresses.ts";
 import { putWord } from "../bytes.ts";
 import { foldSum } from "../checksum.ts";
-import type { HostConnection, HostConnectionHandler, HostFailure } from "../network-host.ts";
+import type { HostConnection, HostConnectionHandler } from "../network-host.ts";
 import { type ConnectionOptions, type ConnectionUser, type Outgoing, TcpConnection } from "../tcp/connection.ts";
 import { encodeSegment, type Segment } from "../tcp/segment.ts";
 import { PAYLOAD_AT, PROTOCOL, pseudoSum } from "./ipv4.ts";

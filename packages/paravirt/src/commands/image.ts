@@ -111,12 +111,17 @@ function formatByName(file: string): ImageFormat {
   return /\.(raw|img)$/i.test(file) ? "raw" : "qcow2";
 }
 
-/** Bytes; without a unit they are counted, as qemu-img does. */
+/** A disk's size: whole sectors. */
 function sizeOf(text: string): number {
+  return Math.ceil(bytesOf(text) / 512) * 512;
+}
+
+/** Bytes; without a unit they are counted, as qemu-img does. */
+function bytesOf(text: string): number {
   const bytes = /^[0-9]+$/.test(text) ? Number(text) : parseSize(text, "k");
   if (bytes === undefined || !Number.isSafeInteger(bytes))
     throw new UsageError(`${text} is no size: bytes, or a number with k, m, g or t`);
-  return Math.ceil(bytes / 512) * 512;
+  return bytes;
 }
 
 function shapeOf(
@@ -127,7 +132,7 @@ function shapeOf(
   for (const name of ["cluster-size", "refcount-bits", "compat"])
     if (format === "raw" && options.has(name)) throw new UsageError(`--${name}: a raw image has none`);
   const clusterSize = options.get("cluster-size");
-  if (clusterSize !== undefined) shape.clusterSize = sizeOf(clusterSize);
+  if (clusterSize !== undefined) shape.clusterSize = bytesOf(clusterSize);
   const refcountBits = options.get("refcount-bits");
   if (refcountBits !== undefined) shape.refcountBits = Number(refcountBits);
   const compat = options.get("compat");
