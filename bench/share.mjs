@@ -26,7 +26,7 @@ function readOptions() {
         reps: { type: "string", default: "3" },
         scale: { type: "string", default: "100" },
         engines: { type: "string", default: "paravirt,tcg" },
-        mount: { type: "string", default: "cache=mmap" },
+        mount: { type: "string", default: "cache=mmap,msize=262144" },
       },
     });
     return {

@@ -15,6 +15,8 @@ import {
   createResponseWriter,
   decodeBlockRequest,
   decodeIndirectSegments,
+  SEGMENT_SIZE,
+  SEGMENTS_PER_PAGE,
   slotSizeOf,
 } from "./request.ts";
 
@@ -189,10 +191,10 @@ class Queue implements BlockQueue {
 
   #indirectSegments(refs: readonly number[], count: number): BlockSegment[] | undefined {
     const copies: DataView[] = [];
-    for (const ref of refs) {
+    for (const [at, ref] of refs.entries()) {
       const page = this.#grants.take(ref, true);
       if (page === undefined) return undefined;
-      const copy = page.bytes.slice();
+      const copy = page.bytes.slice(0, (count - at * SEGMENTS_PER_PAGE) * SEGMENT_SIZE);
       page.drop(false);
       copies.push(new DataView(copy.buffer));
     }

@@ -67,7 +67,7 @@ export interface RejectedRequest extends BlockRequestHead {
 export type BlockRequest = TransferRequest | IndirectRequest | DiscardRequest | RejectedRequest;
 
 /** Bytes of a `blkif_request_segment`, the same in both protocols. */
-const SEGMENT_SIZE = layout("blkif_request_segment", "x86_64").size;
+export const SEGMENT_SIZE: number = layout("blkif_request_segment", "x86_64").size;
 /** Segments that one page of an indirect request holds. */
 export const SEGMENTS_PER_PAGE: number = 4096 / SEGMENT_SIZE;
 /** Most segments that an indirect request can have: eight pages of them. */

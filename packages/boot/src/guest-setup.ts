@@ -71,7 +71,7 @@ fi
 
 for share in $shares; do
   tag=\${share%%,*}
-  options=trans=xen,version=9p2000.L,cache=mmap
+  options=trans=xen,version=9p2000.L,cache=mmap,msize=262144
   [ "$share" = "$tag" ] || options=$options,\${share#*,}
   if ! mkdir -p "$root/mnt/$tag" 2>/dev/null; then
     mount -t tmpfs tmpfs $root/mnt && mkdir -p "$root/mnt/$tag"

@@ -8,7 +8,10 @@ export interface CopyOptions {
   /** Told after each piece how many bytes of how many are done. */
   readonly onProgress?: (done: number, total: number) => void;
   /** Stops it where it is. */
-  readonly signal?: { readonly aborted: boolean };
+  readonly signal?: {
+    /** Whether to stop. */
+    readonly aborted: boolean;
+  };
 }
 
 /** Bytes read at a time. */

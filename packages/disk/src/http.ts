@@ -3,11 +3,20 @@ import type { BlockFile } from "./block-file.ts";
 
 /** What {@link openHttpFile} needs of a response; the `Response` of `fetch` has it. */
 export interface HttpResponse {
+  /** 206 for a range. */
   readonly status: number;
-  readonly headers: { get(name: string): string | null };
+  /** Its headers. */
+  readonly headers: {
+    /** The value of one, or `null`. */
+    get(name: string): string | null;
+  };
+  /** Its whole body. */
   arrayBuffer(): Promise<ArrayBuffer>;
   /** Its body, which can be given up unread. */
-  readonly body?: { cancel(): Promise<void> } | null;
+  readonly body?: {
+    /** Gives it up. */
+    cancel(): Promise<void>;
+  } | null;
 }
 
 /** `fetch`, or something that does as much of it. */
@@ -15,6 +24,7 @@ export type HttpFetch = (url: string, init: { readonly headers: Record<string, s
 
 /** How {@link openHttpFile} fetches and remembers. */
 export interface HttpFileOptions {
+  /** Makes the requests: `globalThis.fetch` where there is one. */
   readonly fetch: HttpFetch;
   /** Bytes asked for at a time, and kept together (262144). */
   readonly pieceSize?: number;

@@ -14,6 +14,14 @@ export { checkQcow2, type Qcow2Report } from "./qcow2/check.ts";
 export type { Codecs } from "./qcow2/codecs.ts";
 export { type CreateQcow2Options, createQcow2 } from "./qcow2/create.ts";
 export { isQcow2 } from "./qcow2/header.ts";
-export { type OpenQcow2Options, openQcow2, type Qcow2Disk, type Qcow2Info, readQcow2Info } from "./qcow2/qcow2.ts";
+export {
+  type OpenQcow2Options,
+  openQcow2,
+  type Qcow2Disk,
+  type Qcow2Extent,
+  type Qcow2FileInfo,
+  type Qcow2Info,
+  readQcow2Info,
+} from "./qcow2/qcow2.ts";
 export type { Qcow2Snapshot } from "./qcow2/snapshots.ts";
 export { type MemoryDiskOptions, memoryDisk, type RawDiskOptions, type ResizableDisk, rawDisk } from "./raw.ts";

@@ -7,7 +7,18 @@ import { reason } from "./cache.ts";
 /** Where an NBD server listens, and which of its exports is meant. */
 export interface NbdAddress {
   /** Path of its unix socket, or its host and port. */
-  readonly at: { readonly path: string } | { readonly host: string; readonly port: number };
+  readonly at:
+    | {
+        /** Path of the socket. */
+        readonly path: string;
+      }
+    | {
+        /** Name or address of the host. */
+        readonly host: string;
+        /** Its TCP port. */
+        readonly port: number;
+      };
+  /** The export's name; servers may have one without a name. */
   readonly exportName: string;
 }
 

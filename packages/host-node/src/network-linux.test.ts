@@ -276,7 +276,7 @@ describe.skipIf(!canTap())("Linux behind the NAT", () => {
     await withGuest(async (guest) => {
       const { spawn } = await import("node:child_process");
       const server = spawn("iperf3", ["-s", "-B", "127.0.0.1", "-p", "35201", "--forceflush"], {
-        stdio: ["ignore", "pipe", "inherit"],
+        stdio: ["ignore", "pipe", "ignore"],
       });
       try {
         await new Promise((resolve) => server.stdout.once("data", resolve));

@@ -6,7 +6,8 @@ open(my $tap, "+<", "/dev/net/tun") or die "tun: $!";
 ioctl($tap, 0x400454ca, my $request = pack("a16 S x22", $name, 0x2 | 0x1000 | 0x4000)) or die "TUNSETIFF: $!"; # TAP, no PI, VNET_HDR
 ioctl($tap, 0x400454d0, $offloads ? 0x1 | 0x2 : 0) or die "TUNSETOFFLOAD: $!"; # CSUM, TSO4
 system("ip link set lo up; ip link set $name mtu $mtu up");
-system("ip addr add $address dev $name; ip route add default via 10.0.2.2") if $address ne "none";
+system("ip addr add $address dev $name") if $address ne "none";
+system("ip route add default via 10.0.2.2") if $address =~ /^10\.0\.2\./;
 binmode STDIN; binmode STDOUT;
 syswrite(STDOUT, pack("N", 0));
 my $input = "";

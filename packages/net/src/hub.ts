@@ -35,6 +35,7 @@ export interface HubPortStatistics {
 
 /** A port of a hub, as a card is plugged into it. */
 export interface HubPort extends PacketPort {
+  /** What passed it. */
   readonly statistics: HubPortStatistics;
   /** Pulls the cable: the port neither sends nor receives any more. */
   close(): void;

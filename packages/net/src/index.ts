@@ -15,7 +15,14 @@ export {
   type HubPortStatistics,
 } from "./hub.ts";
 export { type AllowRule, parseAllowRule } from "./nat/allow-list.ts";
-export { createNat, type Nat, type NatOptions, type PublishOptions } from "./nat/nat.ts";
+export {
+  createNat,
+  type Nat,
+  type NatAddresses,
+  type NatOptions,
+  type NatStatistics,
+  type PublishOptions,
+} from "./nat/nat.ts";
 export type {
   HostConnection,
   HostConnectionHandler,

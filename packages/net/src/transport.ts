@@ -1,7 +1,21 @@
-/** EtherTypes (IEEE 802) and IP protocol numbers (IANA) that frames are looked at for. */
-export const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806, vlan: 0x8100, ipv6: 0x86dd } as const;
+/** EtherTypes (IEEE 802) that frames are looked at for. */
+export const ETHERTYPE = {
+  /** Internet Protocol, version 4. */
+  ipv4: 0x0800,
+  /** Address resolution. */
+  arp: 0x0806,
+  /** A VLAN tag, with the type of what it is about behind it. */
+  vlan: 0x8100,
+  /** Internet Protocol, version 6. */
+  ipv6: 0x86dd,
+} as const;
 /** IP protocol numbers of what has a checksum that may be left to others. */
-export const IP_PROTOCOL = { tcp: 6, udp: 17 } as const;
+export const IP_PROTOCOL = {
+  /** Transmission Control Protocol. */
+  tcp: 6,
+  /** User Datagram Protocol. */
+  udp: 17,
+} as const;
 
 /** Bytes of an Ethernet header. */
 export const ETHERNET_HEADER = 14;

@@ -2,12 +2,19 @@ import { type PacketPort, ParavirtError } from "@paravirt/core";
 
 /** What is used of a browser's `WebSocket`; Node.js 22 and later have the same. */
 export interface WebSocketLike {
+  /** How binary messages come; set to `arraybuffer`. */
   binaryType: string;
+  /** 1 while the connection is open. */
   readonly readyState: number;
+  /** Bytes that were sent and not yet taken. */
   readonly bufferedAmount: number;
+  /** Sends a binary message. */
   send(data: Uint8Array): void;
+  /** Ends the connection. */
   close(): void;
+  /** Adds a listener for the connection's state. */
   addEventListener(type: "open" | "close" | "error", listener: () => void): void;
+  /** Adds a listener for messages. */
   addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;
 }
 

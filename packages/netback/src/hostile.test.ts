@@ -63,7 +63,7 @@ const step = fc.oneof(
 );
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
-const RUNS = 4000;
+const RUNS = 3000;
 
 function act(guest: TestGuest, port: TestPort, queue: TestQueue, action: Step): void {
   switch (action.what) {

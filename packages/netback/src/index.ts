@@ -1,5 +1,5 @@
 /**
- * Xen's PV network backend: serves a guest's virtual interface from any {@link @paravirt/core!PacketPort}.
+ * Xen's PV network backend: serves a guest's virtual interface from any `PacketPort` of `@paravirt/core`.
  * @packageDocumentation
  */
 export { formatMac, generateMac, type MacBytes, parseMac } from "./mac.ts";

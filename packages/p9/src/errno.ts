@@ -1,7 +1,7 @@
 // A table: Linux's errno numbers, which are part of 9P2000.L.
 
 /** Linux's numbers by name (`asm-generic/errno.h`): what `Rlerror` carries, whatever the host's own numbers are. */
-export const LINUX_ERRNO = {
+export const LINUX_ERRNO: Readonly<Record<LinuxErrorName, number>> = {
   EPERM: 1,
   ENOENT: 2,
   EINTR: 4,
@@ -44,10 +44,52 @@ export const LINUX_ERRNO = {
   ESTALE: 116,
   EDQUOT: 122,
   ECANCELED: 125,
-} as const;
+};
 
 /** Name of one of {@link LINUX_ERRNO}. */
-export type LinuxErrorName = keyof typeof LINUX_ERRNO;
+export type LinuxErrorName =
+  | "EPERM"
+  | "ENOENT"
+  | "EINTR"
+  | "EIO"
+  | "ENXIO"
+  | "E2BIG"
+  | "EBADF"
+  | "EAGAIN"
+  | "ENOMEM"
+  | "EACCES"
+  | "EBUSY"
+  | "EEXIST"
+  | "EXDEV"
+  | "ENODEV"
+  | "ENOTDIR"
+  | "EISDIR"
+  | "EINVAL"
+  | "ENFILE"
+  | "EMFILE"
+  | "ENOTTY"
+  | "ETXTBSY"
+  | "EFBIG"
+  | "ENOSPC"
+  | "ESPIPE"
+  | "EROFS"
+  | "EMLINK"
+  | "EPIPE"
+  | "ERANGE"
+  | "EDEADLK"
+  | "ENAMETOOLONG"
+  | "ENOLCK"
+  | "ENOSYS"
+  | "ENOTEMPTY"
+  | "ELOOP"
+  | "ENODATA"
+  | "EPROTO"
+  | "EOVERFLOW"
+  | "EOPNOTSUPP"
+  | "ETIMEDOUT"
+  | "ESTALE"
+  | "EDQUOT"
+  | "ECANCELED";
 
 /** What a file system throws for an answer that is an error: a guest's mistake, or how things are. */
 export class FileError extends Error {

@@ -4,14 +4,7 @@
  */
 export { createShareDevice, type ShareDeviceOptions } from "./backend.ts";
 export { waitFor } from "./cancellation.ts";
-export {
-  decodeMessage,
-  encodeMessage,
-  type P9Fields,
-  type P9Message,
-  type P9MessageName,
-  type Qid,
-} from "./codec.ts";
+export type { Qid } from "./codec.ts";
 export type { P9Connection } from "./connection.ts";
 export { FileError, LINUX_ERRNO, type LinuxErrorName, linuxErrno } from "./errno.ts";
 export type {
@@ -45,7 +38,6 @@ export {
   XATTR,
 } from "./flags.ts";
 export { createMemoryFileSystem, type MemoryFileSystem, type MemoryFileSystemOptions } from "./memory-file-system.ts";
-export { type FieldForm, P9_MESSAGES } from "./messages.ts";
 export { decodeName, encodeName } from "./names.ts";
 export { qidTypeOf } from "./qid.ts";
 export { createP9Server, type P9Server, type P9ServerOptions } from "./server.ts";

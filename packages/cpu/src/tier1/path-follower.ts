@@ -11,12 +11,12 @@ const SHORTEST_LENGTH = 400;
  * translated, and for any trace: translating an instruction costs about what interpreting ten thousand does.
  */
 const COLD_PER_INSTRUCTION = 0.25;
-const COLD_PER_TRACE = 300;
+const COLD_PER_TRACE = 800;
 /** After a trace that gave nothing new, the next one waits so many times as long. */
 const BACKOFF = 4;
 const MOST_COLD = 20_000;
 /** Share of a trace's paths that the trace before it, a decision earlier, must have had: a guest that boots is elsewhere by then. */
-const LIKENESS = 0.7;
+const LIKENESS = 0.85;
 
 /** Decides when to follow the guest's paths: when much of its time goes by in code that isn't translated, for long enough. */
 export class PathFollower {

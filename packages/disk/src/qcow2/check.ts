@@ -13,9 +13,11 @@ export interface Qcow2Report {
   readonly corruptions: number;
   /** The first twenty of both, as sentences. */
   readonly problems: readonly string[];
-  /** Clusters of the disk that have data of their own, and how many of these are compressed. */
+  /** Clusters of the disk that have data of their own. */
   readonly allocatedClusters: number;
+  /** How many of these are compressed. */
   readonly compressedClusters: number;
+  /** Clusters of the disk, with data or without. */
   readonly totalClusters: number;
   /** Bytes up to the last cluster in use. */
   readonly endOffset: number;

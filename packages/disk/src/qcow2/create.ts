@@ -20,8 +20,13 @@ export interface CreateQcow2Options {
   readonly lazyRefcounts?: boolean;
   /** How clusters are to be compressed by those who write compressed ones (`"zlib"`). */
   readonly compression?: "zlib" | "zstd";
-  /** What shows where nothing was written: its name, as {@link OpenQcow2Options.openBacking} will get it, and its format. */
-  readonly backing?: { readonly file: string; readonly format: string };
+  /** What shows where nothing was written. */
+  readonly backing?: {
+    /** Its name, as {@link OpenQcow2Options.openBacking} will get it. */
+    readonly file: string;
+    /** Its format: `raw` or `qcow2` for this package and QEMU. */
+    readonly format: string;
+  };
 }
 
 /** Writes an empty qcow2 image into `file`, whatever was there before. Its header comes last, behind a barrier. */

@@ -22,15 +22,31 @@ export interface OpenQcow2Options {
   readonly openBacking?: (file: string, format: string | undefined) => Promise<Disk>;
 }
 
+/** A run of sectors that are alike. */
+export interface Qcow2Extent {
+  /** Whether the image has data for them, has them as zeros, or has nothing. */
+  readonly kind: "data" | "zero" | "absent";
+  /** How many they are. */
+  readonly count: number;
+}
+
 /** What an image's header says. */
 export interface Qcow2Info {
+  /** Version of the format. */
   readonly version: 2 | 3;
+  /** Bytes of a cluster. */
   readonly clusterSize: number;
+  /** Bits of a reference count. */
   readonly refcountBits: number;
+  /** Whether programs may leave refcounts to be computed after a crash. */
   readonly lazyRefcounts: boolean;
+  /** How compressed clusters are. */
   readonly compression: "zlib" | "zstd";
+  /** What shows where the image has nothing, as the image says. */
   readonly backingFile: string | undefined;
+  /** Its format, if the image says it. */
   readonly backingFormat: string | undefined;
+  /** Its internal snapshots. */
   readonly snapshots: readonly Qcow2Snapshot[];
   /** Whether whoever wrote it last left refcounts to be computed; they are, when it is opened for writing. */
   readonly dirty: boolean;
@@ -38,8 +54,15 @@ export interface Qcow2Info {
   readonly corrupt: boolean;
 }
 
+/** What {@link readQcow2Info} tells. */
+export interface Qcow2FileInfo extends Qcow2Info {
+  /** Bytes of the disk. */
+  readonly size: number;
+}
+
 /** A disk in a qcow2 image. */
 export interface Qcow2Disk extends ResizableDisk {
+  /** What its header says. */
   readonly info: Qcow2Info;
   /** Puts a whole cluster, packed as {@link Qcow2Info.compression} says, where nothing was written before. */
   writeCompressed(sector: number, packed: Uint8Array): Answer<void>;
@@ -47,13 +70,13 @@ export interface Qcow2Disk extends ResizableDisk {
    * What is at `sector`, and how many sectors after it are alike, at least to the end of a cluster: data of this image, zeros,
    * or nothing, so that the backing file shows, or zeros without one.
    */
-  status(sector: number): Answer<{ readonly kind: "data" | "zero" | "absent"; readonly count: number }>;
+  status(sector: number): Answer<Qcow2Extent>;
 }
 
 /** Reads what `file` says about itself, without its backing file. */
-export async function readQcow2Info(file: BlockFile): Promise<Qcow2Info & { readonly size: number }> {
+export async function readQcow2Info(file: BlockFile): Promise<Qcow2FileInfo> {
   return run(
-    (function* (): Steps<Qcow2Info & { readonly size: number }> {
+    (function* (): Steps<Qcow2FileInfo> {
       const header = yield* readHeader(file);
       const { snapshots } = yield* readSnapshots(file, header);
       return { ...infoOf(header, snapshots), size: header.size };

@@ -4,11 +4,15 @@ import { bad, type Qcow2Header, textOf, viewOf } from "./header.ts";
 
 /** An internal snapshot: kept as it is, whatever is written to the disk. */
 export interface Qcow2Snapshot {
+  /** Its number, as text. */
   readonly id: string;
+  /** What it was called. */
   readonly name: string;
   /** Seconds since 1970 when it was taken. */
   readonly taken: number;
+  /** Where its L1 table is. */
   readonly l1Offset: number;
+  /** How long that is. */
   readonly l1Entries: number;
 }
 

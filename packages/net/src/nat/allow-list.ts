@@ -9,7 +9,9 @@ export interface AllowRule {
   readonly network: Ipv4Network | undefined;
   /** A name in lower case; `undefined` for a rule about addresses. */
   readonly name: string | undefined;
+  /** The first port. */
   readonly lowPort: number;
+  /** The last port. */
   readonly highPort: number;
 }
 

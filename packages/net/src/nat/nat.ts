@@ -63,14 +63,32 @@ export interface PublishOptions {
   readonly guest?: string;
 }
 
+/** Addresses of a network as guests see them. */
+export interface NatAddresses {
+  /** The gateway, which stands for the host's own loopback. */
+  readonly gateway: string;
+  /** The name server. */
+  readonly dns: string;
+  /** What the first guest gets. */
+  readonly guest: string;
+}
+
+/** What a network has open. */
+export interface NatStatistics {
+  /** TCP connections of the host. */
+  readonly connections: number;
+  /** UDP conversations that are remembered. */
+  readonly udpFlows: number;
+}
+
 /** A network of guests behind user-mode NAT. */
 export interface Nat {
   /** Where guests are plugged in: one card, or a hub. It takes large segments and unfinished checksums. */
   readonly port: PacketPort;
   /** What the network looks like, for messages. */
-  readonly addresses: { readonly gateway: string; readonly dns: string; readonly guest: string };
+  readonly addresses: NatAddresses;
   /** What is open now. */
-  readonly statistics: { readonly connections: number; readonly udpFlows: number };
+  readonly statistics: NatStatistics;
   /** Opens a port of the host for connections to a guest. Fails with `UNAVAILABLE` when it can't be had. */
   publish(options: PublishOptions): Promise<HostListener>;
   /** Ends all connections and stops listening. */
@@ -168,12 +186,12 @@ class UserModeNat implements Nat {
     };
   }
 
-  get addresses(): Nat["addresses"] {
+  get addresses(): NatAddresses {
     const { gateway, dns, network } = this.#link.options;
     return { gateway: formatIpv4(gateway), dns: formatIpv4(dns), guest: formatIpv4(network.address + FIRST_GUEST) };
   }
 
-  get statistics(): Nat["statistics"] {
+  get statistics(): NatStatistics {
     return { connections: this.#tcp.connections, udpFlows: this.#udp.size };
   }
 
