@@ -7,8 +7,8 @@ import {
   type XenbusBackend,
   type XenbusEnd,
 } from "@paravirt/xenbus";
-import type { P9Connection } from "./connection.ts";
 import { FlexRing, MAX_RING_ORDER, readRingPlan } from "./flex-ring.ts";
+import type { P9Connection } from "./link.ts";
 import { RingTransport } from "./ring-transport.ts";
 import type { P9Server } from "./server.ts";
 

@@ -13,6 +13,7 @@ import { FileError, LINUX_ERRNO, linuxErrno } from "./errno.ts";
 import { type Fid, FidTable } from "./fids.ts";
 import type { Awaitable, Cancellation, FileSystem } from "./file-system.ts";
 import { NO_TAG } from "./flags.ts";
+import type { P9Connection } from "./link.ts";
 import type { LockTable } from "./locks.ts";
 import { OPERATIONS } from "./operations.ts";
 
@@ -30,7 +31,7 @@ export interface ConnectionOptions {
 
 /** A request on its way: what an operation needs to know of it. */
 export class Request {
-  readonly connection: P9Connection;
+  readonly connection: ServerConnection;
   readonly tag: number;
   readonly reply: (response: Uint8Array) => void;
   #source: CancellationSource | undefined;
@@ -38,7 +39,7 @@ export class Request {
   #fids: Fid[] | undefined;
   #cancelled = false;
 
-  constructor(connection: P9Connection, tag: number, reply: (response: Uint8Array) => void) {
+  constructor(connection: ServerConnection, tag: number, reply: (response: Uint8Array) => void) {
     this.connection = connection;
     this.tag = tag;
     this.reply = reply;
@@ -97,7 +98,7 @@ const LEAST_MESSAGE = 4096;
 const SPARES = 4;
 
 /** The server's end of a link to one client: takes requests, gives answers, in any order. */
-export class P9Connection {
+export class ServerConnection implements P9Connection {
   /** @internal */
   readonly options: ConnectionOptions;
   /** @internal */
@@ -140,7 +141,7 @@ export class P9Connection {
 
   /**
    * Takes one whole message: its size field must be the length of `message`. `reply` gets the answer, at once or later,
-   * or never when the client flushed it; the answer is the receiver's to keep, or to {@link P9Connection.recycle}. Resolves, or returns, when `message` is
+   * or never when the client flushed it; the answer is the receiver's to keep, or to {@link ServerConnection.recycle}. Resolves, or returns, when `message` is
    * no longer needed. Nothing that a client sends makes it throw.
    */
   receive(message: Uint8Array, reply: (response: Uint8Array) => void): Awaitable<void> {
@@ -198,7 +199,7 @@ export class P9Connection {
     this.#messageSize = 0;
   }
 
-  /** @internal Ends a fid; what it takes to do so is waited for by {@link P9Connection.close}. */
+  /** @internal Ends a fid; what it takes to do so is waited for by {@link ServerConnection.close}. */
   endFid(fid: Fid): Awaitable<void> {
     for (const owner of fid.lockOwners)
       this.options.locks.release({ file: fid.node.qid.path, owner, start: 0n, length: 0n });

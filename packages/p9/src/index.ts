@@ -5,7 +5,6 @@
 export { createShareDevice, type ShareDeviceOptions } from "./backend.ts";
 export { waitFor } from "./cancellation.ts";
 export type { Qid } from "./codec.ts";
-export type { P9Connection } from "./connection.ts";
 export { FileError, LINUX_ERRNO, type LinuxErrorName, linuxErrno } from "./errno.ts";
 export type {
   Awaitable,
@@ -37,6 +36,7 @@ export {
   SETATTR,
   XATTR,
 } from "./flags.ts";
+export type { P9Connection } from "./link.ts";
 export { createMemoryFileSystem, type MemoryFileSystem, type MemoryFileSystemOptions } from "./memory-file-system.ts";
 export { decodeName, encodeName } from "./names.ts";
 export { qidTypeOf } from "./qid.ts";

@@ -1,7 +1,7 @@
 import { isPromise } from "./awaitable.ts";
 import { decodeHeader, HEADER_SIZE } from "./codec.ts";
-import type { P9Connection } from "./connection.ts";
 import type { FlexRing } from "./flex-ring.ts";
+import type { P9Connection } from "./link.ts";
 import { P9_MESSAGES } from "./messages.ts";
 
 /** What a {@link RingTransport} connects. */

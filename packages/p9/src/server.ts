@@ -1,5 +1,6 @@
-import { P9Connection } from "./connection.ts";
+import { ServerConnection } from "./connection.ts";
 import type { FileSystem } from "./file-system.ts";
+import type { P9Connection } from "./link.ts";
 import { LockTable } from "./locks.ts";
 
 /** What {@link createP9Server} serves, and to what extent. */
@@ -33,7 +34,7 @@ export function createP9Server(options: P9ServerOptions): P9Server {
   return {
     readOnly,
     connect: ({ maxMessage }) =>
-      new P9Connection({
+      new ServerConnection({
         fileSystem: options.fileSystem,
         readOnly,
         maxFids: options.maxFids ?? 65_536,

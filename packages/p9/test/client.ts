@@ -1,7 +1,7 @@
 import { decodeMessage, encodeMessage, type P9Fields, type P9Message, type P9MessageName } from "../src/codec.ts";
-import type { P9Connection } from "../src/connection.ts";
 import { LINUX_ERRNO } from "../src/errno.ts";
 import { NO_FID, NO_TAG } from "../src/flags.ts";
+import type { P9Connection } from "../src/link.ts";
 
 /** A request under way: its tag, and its answer when that comes. */
 export interface Sent {
