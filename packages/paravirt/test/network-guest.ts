@@ -75,7 +75,11 @@ export async function startScript(
 type Receiver = ((frame: Uint8Array, offload?: PacketOffload) => void) | undefined;
 
 /** Two ports with a cable between them. */
-export function createCable({ takesOffloads = true } = {}): readonly [PacketPort, PacketPort] {
+export function createCable({
+  takesOffloads = true,
+}: {
+  takesOffloads?: boolean;
+} = {}): readonly [PacketPort, PacketPort] {
   const receivers: [Receiver, Receiver] = [undefined, undefined];
   const end = (own: 0 | 1): PacketPort => ({
     takesOffloads,
@@ -97,7 +101,10 @@ export interface Disturbance {
 }
 
 /** Loses, reorders and doubles frames of `port` in both directions, the same ones each time. */
-export function disturb(port: PacketPort, { loss, reordering, duplication = 0 }: Disturbance) {
+export function disturb(
+  port: PacketPort,
+  { loss, reordering, duplication = 0 }: Disturbance,
+): { readonly port: PacketPort; readonly counts: { lost: number; reordered: number; doubled: number } } {
   const counts = { lost: 0, reordered: 0, doubled: 0 };
   let seed = 0x12345678;
   const chance = (): number => {

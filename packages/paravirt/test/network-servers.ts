@@ -98,7 +98,9 @@ export async function freePort(): Promise<number> {
 }
 
 /** A name server that knows one IPv4 address for each of `names`, and no other name. */
-export async function startNameServer(names: Readonly<Record<string, string>>) {
+export async function startNameServer(
+  names: Readonly<Record<string, string>>,
+): Promise<{ readonly port: number; close(): void }> {
   const socket: Socket = createSocket("udp4");
   socket.on("message", (query, from) => {
     // RFC 1035 4.1: a header of 12 bytes, then labels, type and class of the only question.
