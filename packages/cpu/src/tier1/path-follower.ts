@@ -11,7 +11,7 @@ const SHORTEST_LENGTH = 400;
  * translated, and for any trace: translating an instruction costs about what interpreting ten thousand does.
  */
 const COLD_PER_INSTRUCTION = 0.25;
-const COLD_PER_TRACE = 800;
+const COLD_PER_TRACE = 2400;
 /** After a trace that gave nothing new, the next one waits so many times as long. */
 const BACKOFF = 4;
 const MOST_COLD = 20_000;
