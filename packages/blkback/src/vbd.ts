@@ -187,7 +187,7 @@ class Vbd implements Blkback {
         .catch(onError);
     };
     this.#listen();
-    const backend = await createXenbusBackend({
+    return await createXenbusBackend({
       store,
       path,
       offer: this.#offer(),
@@ -218,25 +218,15 @@ class Vbd implements Blkback {
         connected = false;
         await closeAll();
       },
+      closed: async () => {
+        await closeAll();
+        this.#stop();
+      },
       onError,
     }).catch((error: unknown) => {
       this.#stop();
       throw error;
     });
-    return {
-      get state() {
-        return backend.state;
-      },
-      unplug: () => backend.unplug(),
-      close: async () => {
-        try {
-          await backend.close();
-        } finally {
-          await closeAll();
-          this.#stop();
-        }
-      },
-    };
   }
 
   #stop(): void {

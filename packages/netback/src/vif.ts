@@ -136,7 +136,7 @@ class VirtualCard implements Vif {
       close().catch(onError);
     };
     try {
-      const backend = await createXenbusBackend({
+      return await createXenbusBackend({
         store,
         path,
         offer: this.#offer(),
@@ -162,29 +162,15 @@ class VirtualCard implements Vif {
           return {};
         },
         disconnect,
+        closed: () => {
+          this.#context = undefined;
+        },
         onError,
       });
-      return this.#closing(backend);
     } catch (error) {
       this.#context = undefined;
       throw error;
     }
-  }
-
-  #closing(backend: XenbusBackend): XenbusBackend {
-    return {
-      get state() {
-        return backend.state;
-      },
-      unplug: () => backend.unplug(),
-      close: async () => {
-        try {
-          await backend.close();
-        } finally {
-          this.#context = undefined;
-        }
-      },
-    };
   }
 
   /** The features, in the order in which Linux's netback writes them. */

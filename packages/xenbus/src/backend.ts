@@ -17,6 +17,8 @@ export interface XenbusBackendOptions {
   readonly connect: (end: XenbusEnd) => Promise<Readonly<Record<string, string>>> | Readonly<Record<string, string>>;
   /** Lets go of everything that `connect` took: called once for each successful `connect`, whatever ends it. */
   readonly disconnect: () => Promise<void> | void;
+  /** Called when {@link XenbusBackend.close} is over, whatever became of it: for what `start` took outside of a connection. */
+  readonly closed?: () => Promise<void> | void;
   /** Gets errors that nobody else can be told of. */
   readonly onError: (error: unknown) => void;
 }
@@ -92,9 +94,13 @@ export async function createXenbusBackend(options: XenbusBackendOptions): Promis
       if (end.state !== Closed) await end.switchTo(Closing);
     },
     async close() {
-      await end.close();
-      await letGo();
-      await end.switchTo(Closed);
+      try {
+        await end.close();
+        await letGo();
+        await end.switchTo(Closed);
+      } finally {
+        await options.closed?.();
+      }
     },
   };
 }
