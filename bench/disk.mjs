@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { joinArchives, moduleName, writeCpio } from "@paravirt/boot";
-import { debianGuest, hostFileArchive, XEN_MODULES } from "@paravirt/host-node";
+import { debianGuest, hostFileArchive, MODULE_PARAMETERS, XEN_MODULES } from "@paravirt/host-node";
 import { CACHE, installPackages } from "./lib/debian.mjs";
 import { COMMAND_LINES } from "./lib/engines.mjs";
 import { runMachine } from "./lib/measure.mjs";
@@ -170,7 +170,7 @@ async function initramfs({ guest, modules, plan }) {
       { path: "bin/sh", type: "symlink", mode: 0o777, target: "busybox" },
       file("init", readFileSync(new URL("disk/init", import.meta.url))),
       file("bench/plan", text(plan.map(([name, command]) => `${name} ${command}\n`).join("")), 0o644),
-      file("modules/order", text(modules.map(({ name }) => `${name}\n`).join("")), 0o644),
+      file("modules/order", text(modules.map(({ name, parameters }) => `${name} ${parameters}\n`).join("")), 0o644),
       ...modules.map(({ name, data }) => file(`modules/${name}`, data, 0o644)),
     ]),
     programs,
@@ -197,6 +197,7 @@ function modulesOf(guest, wanted) {
   return order.map((name) => ({
     name: basename(manifest.modules[name].file),
     data: readFileSync(join(guest.folder, manifest.modules[name].file)),
+    parameters: MODULE_PARAMETERS[name] ?? "",
   }));
 }
 

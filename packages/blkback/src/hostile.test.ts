@@ -53,8 +53,8 @@ test("whatever a frontend asks, it gets the answer that a plain model gives, and
           page.bytes.forEach((_, offset) => {
             page.bytes[offset] = (offset * 3 + at * 50) & 0xff;
           });
-          if (kind === "read-only") guest.grants.set(page.grant, { page: page.page, readOnly: true });
-          if (kind === "part") guest.grants.set(page.grant, { page: page.page, length: 2048 });
+          if (kind === "read-only") guest.grants.set(page.grant, { bytes: page.bytes, readOnly: true });
+          if (kind === "part") guest.grants.set(page.grant, { bytes: page.bytes.subarray(0, 2048) });
           if (kind === "none") guest.grants.delete(page.grant);
           return page;
         });
@@ -185,7 +185,7 @@ test("random bytes in the ring's slots and indices end at worst in a closed devi
         unhold();
         await guest.settle();
         if (broken) {
-          expect(front.back("error")).toMatch(/impossible indices/);
+          expect(front.nodes.readBack("error")).toMatch(/impossible indices/);
           await vi.waitFor(() => expect(guest.mapped).toBe(0));
         } else {
           expect(front.errors).toEqual([]);
@@ -218,10 +218,10 @@ test("a frontend that pulls its grants and its device away in flight loses its o
         await front.send(requests);
         release(released);
         guest.grants.clear();
-        if (way === "nodes") front.store.local.remove("/local/domain/1/device/vbd/51712");
-        else if (way === "state") front.writeFront("state", "6");
+        if (way === "nodes") front.nodes.store.local.remove("/local/domain/1/device/vbd/51712");
+        else if (way === "state") front.nodes.writeFront("state", "6");
         else if (way === "unplug") await front.backend.unplug();
-        else if (way === "channel") guest.ports.clear();
+        else if (way === "channel") guest.unbound.clear();
         const closed = way === "close" || way === "channel" ? front.backend.close() : undefined;
         await guest.settle();
         unhold();

@@ -25,7 +25,7 @@ for (const protocol of ["x86_64", "x86_32"] as const)
       expect(into.bytes.subarray(512, 2048)).toEqual(from.bytes.subarray(1024, 2560));
       expect(into.bytes[511]).toBe(7);
       expect(into.bytes[2048]).toBe(7);
-      expect(front.guest.told).toContain(into.page);
+      expect(front.guest.told).toContain(into.grant);
       expect(front.guest.mapped).toBe(1); // the ring
     });
 
@@ -145,7 +145,7 @@ test("discards reach the disk; secure ones, and those of a disk that can't, are 
   const { disk, bytes, log } = recordingDisk(64);
   bytes.fill(1);
   const front = await connectedFront({ disk });
-  expect([front.back("feature-discard"), front.back("discard-granularity")]).toEqual(["1", "512"]);
+  expect([front.nodes.readBack("feature-discard"), front.nodes.readBack("discard-granularity")]).toEqual(["1", "512"]);
   expect(await front.one(front.encodeDiscard({ sector: 8n, count: 16n }))).toBe(OKAY);
   expect(log).toEqual(["discard 8+16"]);
   expect(await front.one(front.encodeDiscard({ sector: 0n, count: 8n, flag: 1 }))).toBe(EOPNOTSUPP);
@@ -159,14 +159,16 @@ test("discards reach the disk; secure ones, and those of a disk that can't, are 
     expect(await front.one(front.encodeDiscard({ sector, count })), `${sector}+${count}`).toBe(ERROR);
   const { discard: _, ...rest } = recordingDisk(64).disk;
   const other = await connectedFront({ disk: { ...rest, sectors: 64 } });
-  expect(other.back("feature-discard")).toBe("0");
+  expect(other.nodes.readBack("feature-discard")).toBe("0");
   expect(await other.one(other.encodeDiscard({ sector: 0n, count: 8n }))).toBe(EOPNOTSUPP);
 });
 
 test("a read-only disk says so and refuses writes", async () => {
   const { disk, log } = recordingDisk(64, { readOnly: true });
   const front = await connectedFront({ disk });
-  expect([front.back("info"), front.back("mode"), front.back("feature-discard")]).toEqual(["4", "r", "0"]);
+  expect([front.nodes.readBack("info"), front.nodes.readBack("mode"), front.nodes.readBack("feature-discard")]).toEqual(
+    ["4", "r", "0"],
+  );
   const segments = [{ grant: front.guest.share().grant }];
   for (const operation of [WRITE, WRITE_BARRIER]) expect(await front.one({ operation, segments })).toBe(ERROR);
   expect(await front.one({ operation: READ, segments })).toBe(OKAY);
@@ -176,11 +178,11 @@ test("a read-only disk says so and refuses writes", async () => {
 test("a disk of 4096-byte sectors takes whole ones only", async () => {
   const { disk } = recordingDisk(64, { sectorSize: 4096 });
   const front = await connectedFront({ disk });
-  expect([front.back("sectors"), front.back("sector-size"), front.back("physical-sector-size")]).toEqual([
-    "64",
-    "4096",
-    "4096",
-  ]);
+  expect([
+    front.nodes.readBack("sectors"),
+    front.nodes.readBack("sector-size"),
+    front.nodes.readBack("physical-sector-size"),
+  ]).toEqual(["64", "4096", "4096"]);
   const { grant } = front.guest.share();
   expect(await front.one({ operation: READ, sector: 8n, segments: [{ grant }] })).toBe(OKAY);
   expect(await front.one({ operation: READ, sector: 4n, segments: [{ grant }] })).toBe(ERROR);
@@ -191,11 +193,13 @@ test("a disk that grows or shrinks while it is in use tells the frontend", async
   const { disk, resize, listeners } = recordingDisk(64);
   const front = await connectedFront({ disk });
   const seen: (string | undefined)[] = [];
-  front.store.local.watch("/local/domain/0/backend/vbd/1/51712/state", () => seen.push(front.back("sectors")));
+  front.nodes.store.local.watch("/local/domain/0/backend/vbd/1/51712/state", () =>
+    seen.push(front.nodes.readBack("sectors")),
+  );
   await vi.waitFor(() => expect(seen).toEqual(["64"]));
   resize(32);
   await vi.waitFor(() => expect(seen).toEqual(["64", "32"]));
-  expect(front.back("state")).toBe("4");
+  expect(front.nodes.readBack("state")).toBe("4");
   const segments = [{ grant: front.guest.share().grant }];
   expect(await front.one({ operation: READ, sector: 32n, segments })).toBe(ERROR);
   await front.backend.close();
@@ -206,7 +210,11 @@ test("a CD-ROM's medium can be changed and taken out", async () => {
   const first = recordingDisk(64);
   const front = await connectedFront({ disk: first.disk, media: "cdrom", name: "xvdc" });
   expect(front.device.id).toBe(51744);
-  expect([front.back("info"), front.back("removable"), front.front("device-type")]).toEqual(["7", "1", "cdrom"]);
+  expect([
+    front.nodes.readBack("info"),
+    front.nodes.readBack("removable"),
+    front.nodes.readFront("device-type"),
+  ]).toEqual(["7", "1", "cdrom"]);
   const { grant } = front.guest.share();
   const read = { operation: READ, segments: [{ grant }] };
   expect(await front.one(read)).toBe(OKAY);
@@ -218,7 +226,7 @@ test("a CD-ROM's medium can be changed and taken out", async () => {
   const changed = front.device.changeMedium(second.disk).then(() => {
     free = true;
   });
-  await vi.waitFor(() => expect(front.back("sectors")).toBe("128"));
+  await vi.waitFor(() => expect(front.nodes.readBack("sectors")).toBe("128"));
   expect(free).toBe(false);
   first.release();
   await changed;
@@ -234,7 +242,7 @@ test("a CD-ROM's medium can be changed and taken out", async () => {
 test("persistent grants stay mapped, up to a limit; the longest unused goes first", async () => {
   const { disk } = recordingDisk(4096);
   const front = await connectedFront({ disk, maxPersistentGrants: 3 }, { nodes: { "feature-persistent": "1" } });
-  expect(front.back("feature-persistent")).toBe("1");
+  expect(front.nodes.readBack("feature-persistent")).toBe("1");
   const grants = Array.from({ length: 4 }, () => front.guest.share());
   const [a, b, c, d] = grants.map(({ grant }) => grant) as [number, number, number, number];
   const use = async (grant: number, operation: number = READ) => {
@@ -247,7 +255,7 @@ test("persistent grants stay mapped, up to a limit; the longest unused goes firs
   // Both directions use the same mapping, and what is read is told of each time.
   front.guest.told.clear();
   expect([await use(a), await use(a, WRITE), await use(c)]).toEqual([0, 0, 0]);
-  expect([...front.guest.told].sort()).toEqual([grants[0]!.page, grants[2]!.page]);
+  expect([...front.guest.told].sort()).toEqual([grants[0]!.grant, grants[2]!.grant].sort());
   expect(await use(d)).toBe(1); // b goes
   expect(front.guest.mapped).toBe(4);
   expect([await use(a), await use(c), await use(d), await use(b)]).toEqual([0, 0, 0, 1]);
@@ -257,7 +265,7 @@ test("persistent grants stay mapped, up to a limit; the longest unused goes firs
   expect(front.guest.mapped).toBe(4);
   // A grant for reading only is good for a write.
   const only = front.guest.share();
-  front.guest.grants.set(only.grant, { page: only.page, readOnly: true });
+  front.guest.grants.set(only.grant, { bytes: only.bytes, readOnly: true });
   expect(await front.one({ operation: WRITE, segments: [{ grant: only.grant }] })).toBe(OKAY);
   expect(await front.one({ operation: READ, segments: [{ grant: only.grant }] })).toBe(ERROR);
   await front.backend.close();
@@ -288,7 +296,7 @@ test("a frontend that lets go and comes again is served again, with other rings"
     await front.frontend!.close();
     await vi.waitFor(() => expect(front.backend.state).toBe(6));
     expect(front.guest.mapped).toBe(0);
-    front.store.local.remove("/local/domain/1/device/vbd/51712/ring-ref");
+    front.nodes.store.local.remove("/local/domain/1/device/vbd/51712/ring-ref");
     await front.connect({ pageOrder });
     const { grant } = front.guest.share();
     expect(await front.one({ operation: READ, segments: [{ grant }] })).toBe(OKAY);
@@ -308,10 +316,10 @@ test.each<[string, Record<string, string>, string]>([
   ["a ring that isn't granted", { "ring-ref": "4000" }, "grant 4000 of the ring can't be mapped"],
 ])("a frontend that offers %s is told why, and nothing stays behind", async (_, nodes, message) => {
   const front = await new FakeBlkfront({ disk: recordingDisk(64).disk }).start();
-  for (const [name, value] of Object.entries({ ...front.makeNodes(), ...nodes })) front.writeFront(name, value);
-  front.writeFront("state", "3");
-  await vi.waitFor(() => expect(front.back("state")).toBe("5"));
-  expect(front.back("error")).toContain(message);
+  for (const [name, value] of Object.entries({ ...front.makeNodes(), ...nodes })) front.nodes.writeFront(name, value);
+  front.nodes.writeFront("state", "3");
+  await vi.waitFor(() => expect(front.nodes.readBack("state")).toBe("5"));
+  expect(front.nodes.readBack("error")).toContain(message);
   expect(front.guest.mapped).toBe(0);
   expect(front.guest.listeners.size).toBe(0);
 });

@@ -168,11 +168,7 @@ class Vbd implements Blkback {
     // A broken ring ends the device: no guest can make it work again but by coming anew.
     const fail = (end: XenbusEnd, reason: string): void => {
       for (const queue of queues) void queue.close();
-      const told = async (): Promise<void> => {
-        await end.write({ error: reason });
-        if (end.state === XENBUS_STATE.Connected) await end.switchTo(XENBUS_STATE.Closing);
-      };
-      told().catch(onError);
+      end.fail(reason).catch(onError);
       onError(new Error(reason));
     };
     this.#announce = () => {

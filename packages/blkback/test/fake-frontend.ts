@@ -1,43 +1,27 @@
-import type { Disk, DomId } from "@paravirt/core";
+import type { Disk } from "@paravirt/core";
 import { BLKIF_OP, layout, XENBUS_STATE } from "@paravirt/xen-abi";
 import {
   createFrontRing,
   createXenbusFrontend,
   type FrontRing,
-  type GrantedPage,
-  type GuestPort,
   type XenbusBackend,
   type XenbusFrontend,
 } from "@paravirt/xenbus";
-import { addDevice, createXenstore, createXenstoreClient, localLink, populateDomain } from "@paravirt/xenstore";
 import { vi } from "vitest";
+import { createDeviceStore, type DeviceStore } from "../../xenbus/test/device-store.ts";
+import { FakeGuest } from "../../xenbus/test/fake-guest.ts";
 import type { BlockProtocol } from "../src/request.ts";
 import { type BlkbackOptions, createBlkback } from "../src/vbd.ts";
 
 const PAGE = 4096;
-const GNTST_GENERAL_ERROR = -1;
 
-/** A guest of plain memory: pages that it grants, event channels, and a count of everything that is taken and given back. */
-export class FakeGuest implements GuestPort {
-  readonly domid = 1 as DomId;
+/** A guest whose pages lie one behind the other in its memory. */
+export class BlockGuest extends FakeGuest {
   readonly memory: Uint8Array;
-  /** Grant to page; `readOnly` ones can't be mapped for writing, `length` makes a sub-page grant. */
-  readonly grants = new Map<number, { page: number; readOnly?: boolean; length?: number }>();
-  /** Ports that the guest allocated for domain 0. */
-  readonly ports = new Set<number>();
-  readonly listeners = new Map<number, () => void>();
-  /** Mappings that weren't released. */
-  mapped = 0;
-  /** How often a grant was mapped. */
-  maps = 0;
-  /** Pages that the backend said it wrote to. */
-  readonly told = new Set<number>();
-  #later: (() => void)[] = [];
-  #notified = new Map<number, number>();
   #nextPage = 0;
-  #nextGrant = 8;
 
   constructor(pages: number) {
+    super();
     this.memory = new Uint8Array(pages * PAGE);
   }
 
@@ -49,72 +33,8 @@ export class FakeGuest implements GuestPort {
   share(): { grant: number; page: number; bytes: Uint8Array } {
     const page = this.#nextPage++;
     if ((page + 1) * PAGE > this.memory.length) throw new Error("the fake guest's memory is full");
-    const grant = this.#nextGrant++;
-    this.grants.set(grant, { page });
-    return { grant, page, bytes: this.page(page) };
-  }
-
-  mapGrant(ref: number, { readOnly = false }: { readonly readOnly?: boolean } = {}): GrantedPage | number {
-    const grant = this.grants.get(ref);
-    if (grant === undefined || (grant.readOnly === true && !readOnly)) return GNTST_GENERAL_ERROR;
-    this.mapped++;
-    this.maps++;
-    let held = true;
-    const written = (): void => {
-      this.told.add(grant.page);
-    };
-    return {
-      bytes: this.page(grant.page).subarray(0, grant.length ?? PAGE),
-      readOnly,
-      written,
-      release: () => {
-        if (!held) return;
-        held = false;
-        this.mapped--;
-        if (!readOnly) written();
-      },
-    };
-  }
-
-  bindEventChannel(port: number, listener: () => void) {
-    if (!this.ports.has(port) || this.listeners.has(port)) return -22;
-    this.listeners.set(port, listener);
-    this.later(listener);
-    return {
-      notify: () => void this.#notified.set(port, this.notified(port) + 1),
-      close: () => void this.listeners.delete(port),
-    };
-  }
-
-  /** How often the backend signalled `port`. */
-  notified(port: number): number {
-    return this.#notified.get(port) ?? 0;
-  }
-
-  later(work: () => void): void {
-    this.#later.push(work);
-  }
-
-  /** Signals the backend, as the guest's hypercall does. */
-  signal(port: number): void {
-    const listener = this.listeners.get(port);
-    if (listener !== undefined) this.later(listener);
-  }
-
-  /** One turn of the machine; answers whether there was anything to do. */
-  turn(): boolean {
-    const work = this.#later;
-    this.#later = [];
-    for (const one of work) one();
-    return work.length > 0;
-  }
-
-  /** Turns until nothing more happens, promises included. */
-  async settle(): Promise<void> {
-    for (let quiet = 0; quiet < 3; ) {
-      quiet = this.turn() ? 0 : quiet + 1;
-      await new Promise((resolve) => setImmediate(resolve));
-    }
+    const bytes = this.page(page);
+    return { grant: this.grant(bytes), page, bytes };
   }
 }
 
@@ -153,58 +73,27 @@ export interface FakeQueue {
 
 /** A block device between a backend of ours and a frontend that a test plays. */
 export class FakeBlkfront {
-  readonly guest: FakeGuest;
-  readonly store = createXenstore();
+  readonly guest: BlockGuest;
+  readonly nodes: DeviceStore;
   readonly errors: unknown[] = [];
   readonly device;
   backend!: XenbusBackend;
   frontend: XenbusFrontend | undefined;
   queues: FakeQueue[] = [];
   protocol: BlockProtocol = "x86_64";
-  readonly #home: string;
-  readonly #back: string;
-  #nextPort = 20;
 
   constructor(options: BlkbackOptions & { readonly pages?: number }) {
     const { pages, ...rest } = options;
-    this.guest = new FakeGuest(pages ?? 256);
-    const ring = { port: 1, frame: 1 };
-    populateDomain(this.store.local, {
-      domid: 1,
-      name: "guest",
-      uuid: "00000000-0000-0000-0000-000000000001",
-      memoryKiB: 1024,
-      vcpus: 1,
-      store: ring,
-      console: ring,
-    });
+    this.guest = new BlockGuest(pages ?? 256);
     this.device = createBlkback(rest);
-    const { type, id, frontend, backend } = this.device;
-    addDevice(this.store.local, { domid: 1, type, id, frontend, backend });
-    this.#home = `/local/domain/1/device/vbd/${id}`;
-    this.#back = `/local/domain/0/backend/vbd/1/${id}`;
-  }
-
-  /** A node of the backend. */
-  back(name: string): string | undefined {
-    return this.store.local.read(`${this.#back}/${name}`);
-  }
-
-  /** A node of the frontend. */
-  front(name: string): string | undefined {
-    return this.store.local.read(`${this.#home}/${name}`);
-  }
-
-  /** Writes a node of the frontend, as a guest's driver may. */
-  writeFront(name: string, value: string): void {
-    this.store.local.write(`${this.#home}/${name}`, value);
+    this.nodes = createDeviceStore(this.device);
   }
 
   async start(): Promise<this> {
     this.backend = await this.device.start({
       guest: this.guest,
-      store: createXenstoreClient(localLink(this.store, 0)),
-      path: this.#back,
+      store: this.nodes.toolstack,
+      path: this.nodes.back,
       onError: (error) => this.errors.push(error),
     });
     return this;
@@ -213,8 +102,8 @@ export class FakeBlkfront {
   /** Connects a well-behaved frontend. */
   async connect(options: FakeFrontendOptions = {}): Promise<this> {
     this.frontend = await createXenbusFrontend({
-      store: createXenstoreClient(localLink(this.store, 1)),
-      path: this.#home,
+      store: this.nodes.guest,
+      path: this.nodes.front,
       offer: () => this.makeNodes(options),
       connected: () => {},
       disconnected: () => {},
@@ -247,8 +136,7 @@ export class FakeBlkfront {
       pages.forEach(({ grant }, index) => {
         made[`${folder}ring-ref${pageOrder === undefined ? "" : index}`] = String(grant);
       });
-      const port = this.#nextPort++;
-      this.guest.ports.add(port);
+      const port = this.guest.channel();
       made[`${folder}event-channel`] = String(port);
       const ringPages = pages.map(({ bytes }) => bytes);
       const slotSize = layout("blkif_sring_entry", protocol).size;

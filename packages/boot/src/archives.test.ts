@@ -225,7 +225,7 @@ test("the initramfs holds busybox unchanged, /init, a console and the modules in
   const busybox = Buffer.from("\x7fELFbusybox");
   const modules = [
     { name: "kernel/x/two.ko", data: Buffer.from("2") },
-    { name: "one-b", data: Buffer.from("1") },
+    { name: "one-b", data: Buffer.from("1"), parameters: "a=1 b=2" },
   ];
   const archive = buildInitramfs({ busybox, modules });
   expect(Buffer.compare(archive, buildInitramfs({ busybox, modules }))).toBe(0);
@@ -233,18 +233,18 @@ test("the initramfs holds busybox unchanged, /init, a console and the modules in
   expect(Buffer.compare(entries.get("bin/busybox")!.data!, busybox)).toBe(0);
   expect(entries.get("dev/console")).toMatchObject({ type: "character", device: [5, 1] });
   expect(entries.get("init")!.mode).toBe(0o755);
-  expect(utf8Decode(entries.get("paravirt/modules.order")!.data!)).toBe("two.ko\none_b.ko\n");
+  expect(utf8Decode(entries.get("paravirt/modules.order")!.data!)).toBe("two.ko\none_b.ko a=1 b=2\n");
   expect(utf8Decode(entries.get("paravirt/command")!.data!)).toBe("exec 'true'\n");
   expect(() => buildInitramfs({ busybox: new Uint8Array(4) })).toThrow(/busybox is no ELF file/);
 });
 
 test("the command line never lets kernel messages into a command's output", () => {
   expect(guestCommandLine({ mode: "command", messages: true })).toBe(
-    "console=hvc0 quiet loglevel=0 paravirt.mode=command",
+    "console=hvc0 quiet loglevel=0 mitigations=off paravirt.mode=command",
   );
   expect(
     guestCommandLine({ mode: "shell", messages: true, rows: 24, columns: 80, term: "xterm; x", append: "debug" }),
-  ).toBe("console=hvc0 paravirt.mode=shell paravirt.rows=24 paravirt.columns=80 debug");
+  ).toBe("console=hvc0 mitigations=off paravirt.mode=shell paravirt.rows=24 paravirt.columns=80 debug");
 });
 
 test("the command line tells /init of roots, shared folders and networks", () => {

@@ -38,25 +38,23 @@ try_root() {
   umount ${ROOT_FOLDER}
   mount -t ext4 "/dev/$1" ${ROOT_FOLDER} && root=${ROOT_FOLDER}
 }
-# The driver has told xenstore of a disk a moment before the kernel has it.
-settle_disks() {
-  for disk in /sys/bus/xen/devices/vbd-*; do
-    for turn in 1 2 3 4 5 6 7 8 9 10; do
-      set -- "$disk"/block/*
-      [ -e "$1" ] && break
-      usleep 50000
-    done
+# The driver has told xenstore of a disk a moment before the kernel has it. Requests in another order gain nothing here.
+for disk in /sys/bus/xen/devices/vbd-*; do
+  [ -e "$disk" ] || break
+  for turn in 1 2 3 4 5 6 7 8 9 10; do
+    set -- "$disk"/block/*
+    [ -e "$1" ] && break
+    usleep 50000
   done
-}
+  [ ! -e "$1/queue/scheduler" ] || echo none >"$1/queue/scheduler"
+done
 case $where in
   none) ;;
   auto)
-    settle_disks
     for disk in /sys/class/block/xvd*; do
       try_root "\${disk##*/}" && break
     done ;;
   *)
-    settle_disks
     try_root "\${where#/dev/}" || complain "$where holds no ext4 file system with /sbin/init" ;;
 esac
 

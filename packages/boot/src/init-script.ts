@@ -17,8 +17,8 @@ mkdir -p /dev/pts
 mount -t devpts devpts /dev/pts
 busybox --install -s
 echo paravirt >/proc/sys/kernel/hostname
-while read -r module; do
-  insmod "/paravirt/modules/$module"
+while read -r module parameters; do
+  insmod "/paravirt/modules/$module" $parameters
 done </paravirt/modules.order
 . /paravirt/setup
 ${RELEASE_ROOT}settle() {

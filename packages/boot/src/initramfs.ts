@@ -24,6 +24,8 @@ export interface InitramfsModule {
   readonly name: string;
   /** The file's bytes. */
   readonly data: Uint8Array;
+  /** Its parameters, as `insmod` takes them: `max_indirect_segments=256`. */
+  readonly parameters?: string;
 }
 
 const DIRECTORIES = [
@@ -46,6 +48,8 @@ export function buildInitramfs(options: InitramfsOptions): Uint8Array {
     data: utf8Encode(content),
   });
   const fileName = (module: InitramfsModule): string => `${moduleName(module.name)}.ko`;
+  const orderLine = (module: InitramfsModule): string =>
+    `${fileName(module)}${module.parameters === undefined ? "" : ` ${module.parameters}`}\n`;
   return writeCpio([
     ...DIRECTORIES.map((path): ArchiveEntry => ({ path, type: "directory", mode: path === "tmp" ? 0o1777 : 0o755 })),
     // The kernel opens /dev/console for /init before anything can be mounted.
@@ -60,7 +64,7 @@ export function buildInitramfs(options: InitramfsOptions): Uint8Array {
     { path: "paravirt/session", type: "file", mode: 0o755, data: utf8Encode(sessionScript()) },
     text("paravirt/setup", SETUP_SCRIPT),
     { path: "paravirt/dhcp", type: "file", mode: 0o755, data: utf8Encode(DHCP_SCRIPT) },
-    text("paravirt/modules.order", modules.map((module) => `${fileName(module)}\n`).join("")),
+    text("paravirt/modules.order", modules.map(orderLine).join("")),
     ...modules.map(
       (module): ArchiveEntry => ({
         path: `paravirt/modules/${fileName(module)}`,
@@ -137,6 +141,9 @@ const NETWORK = new RegExp(`^([a-z0-9]{1,15}:)?(dhcp|${ADDRESS}/[0-9]{1,2}(,${AD
 export function guestCommandLine(options: GuestCommandLineOptions): string {
   const words = ["console=hvc0"];
   if (options.mode === "command" || options.messages !== true) words.push("quiet", "loglevel=0");
+  // What they guard against is a processor that guesses where a branch of the guest's leads; here none does, and a retpoline
+  // costs several times the branch that it stands for.
+  words.push("mitigations=off");
   words.push(`paravirt.mode=${options.mode}`);
   if (options.stdin === true) words.push("paravirt.stdin=1");
   if (options.rows !== undefined && options.columns !== undefined) {

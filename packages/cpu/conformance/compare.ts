@@ -1,4 +1,5 @@
 import { registerName } from "@paravirt/x86";
+import { isAvx } from "../src/features.ts";
 import type { MadeCase } from "./make-case.ts";
 import { COMPLETED, FX, type Outcome } from "./processor-state.ts";
 import { undefinedFlags } from "./undefined.ts";
@@ -59,6 +60,10 @@ export function differences(test: MadeCase, expected: Outcome, got: Outcome): st
     check(segment, selectorOf(a.selectors[i]!), selectorOf(b.selectors[i]!));
   });
   compareFpu(a.fx, b.fx, found);
+  for (let i = 0; i < 16; i++) {
+    const [wanted, had] = [a.upper.subarray(i * 16, i * 16 + 16), b.upper.subarray(i * 16, i * 16 + 16)];
+    if (wanted.some((byte, at) => byte !== had[at])) found.push(`ymm${i} upper ${bytesHex(wanted)}/${bytesHex(had)}`);
+  }
   compareChanges(changesOf(test, expected), changesOf(test, got), found);
   return found;
 }
@@ -138,6 +143,8 @@ export function digest(test: MadeCase, outcome: Outcome): number {
   for (const selector of state.selectors) mix(BigInt(selectorOf(selector)));
   for (const [from, length] of FPU_PARTS)
     for (let i = from; i < from + length; i++) hash = Math.imul(hash ^ state.fx[i]!, 0x01000193);
+  // Sets were recorded before there were upper halves.
+  if (isAvx(test.row)) for (const byte of state.upper) hash = Math.imul(hash ^ byte, 0x01000193);
   for (const change of changesOf(test, outcome)) mix(BigInt(change));
   return hash >>> 0;
 }

@@ -11,6 +11,7 @@ import {
   type Outcome,
   PAGE_ACCESS,
   TIMED_OUT,
+  UPPER_BYTES,
 } from "./processor-state.ts";
 
 const PRESENT_USER = 5n;
@@ -72,8 +73,9 @@ export class CaseMachine {
     this.vcpu = this.engine.createVcpu(0);
     this.vcpu.owner = OWNER;
     this.vcpu.setRoot(this.root);
-    // As Linux sets them: XSAVE in use, alignment checks allowed.
+    // As Linux sets them: XSAVE in use for all that the engine has, alignment checks allowed.
     this.vcpu.cr4 |= OSXSAVE;
+    this.vcpu.xcr0 = 7n;
     this.warm();
   }
 
@@ -159,8 +161,10 @@ export class CaseMachine {
     view.setBigUint64(STATE.fdp, 0n, true);
     for (let i = 0; i < 8; i++)
       bytes.set(state.fx.subarray(FX.st + i * 16, FX.st + i * 16 + 10), this.stackSlot(statusWord, i));
-    for (let i = 0; i < 16; i++)
+    for (let i = 0; i < 16; i++) {
       bytes.set(state.fx.subarray(FX.xmm + i * 16, FX.xmm + i * 16 + 16), STATE.xmm + i * 32);
+      bytes.set(state.upper.subarray(i * 16, i * 16 + 16), STATE.xmm + i * 32 + 16);
+    }
   }
 
   private stackSlot(statusWord: number, index: number): number {
@@ -206,7 +210,12 @@ export class CaseMachine {
       const at = this.stackSlot(statusWord, i);
       fx.set(bytes.subarray(at, at + 10), FX.st + i * 16);
     }
-    for (let i = 0; i < 16; i++) fx.set(bytes.subarray(STATE.xmm + i * 32, STATE.xmm + i * 32 + 16), FX.xmm + i * 16);
+    const upper = new Uint8Array(UPPER_BYTES);
+    for (let i = 0; i < 16; i++) {
+      const at = STATE.xmm + i * 32;
+      fx.set(bytes.subarray(at, at + 16), FX.xmm + i * 16);
+      upper.set(bytes.subarray(at + 16, at + 32), i * 16);
+    }
     const { selectors } = vcpu;
     const completed = this.completed(exit, rip);
     return {
@@ -221,6 +230,7 @@ export class CaseMachine {
         gsBase: view.getBigUint64(STATE.segmentBase + 40, true),
         selectors: Uint16Array.from(SELECTOR_INDEX, (number) => selectors[number]!),
         fx,
+        upper,
       },
       changes: this.changes(),
     };

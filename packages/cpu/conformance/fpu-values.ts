@@ -1,8 +1,8 @@
 import type { OpcodeRow } from "@paravirt/x86";
-import { FX } from "./processor-state.ts";
+import { FX, UPPER_BYTES } from "./processor-state.ts";
 import { CONTENT, extended, fill, integer, type Random } from "./values.ts";
 
-const VECTOR_FEATURES = /^(sse|ssse|aes|pclmulqdq|sha|gfni|avx|fma|f16c)/;
+const VECTOR_FEATURES = /^(sse|ssse|v?aes|v?pclmulqdq|sha|gfni|avx|fma|f16c)/;
 const DEFAULT_MXCSR = 0x1f80;
 const DEFAULT_CONTROL_WORD = 0x37f;
 
@@ -102,6 +102,13 @@ export function fpuImage(random: Random, row: OpcodeRow): Uint8Array {
   return fx;
 }
 
+/** The upper halves of the YMM registers: numbers as {@link fpuImage} has them, where the row looks at vectors. */
+export function upperHalves(random: Random, row: OpcodeRow): Uint8Array {
+  const upper = new Uint8Array(UPPER_BYTES);
+  if (fpuUse(row).vectors) fill(random, upper, contentOf(row, random));
+  return upper;
+}
+
 const SINGLES = [0, 1, 0x7fffff, 0x800000, 0x7f7fffff, 0x7f800000, 0x7fc00000, 0x7f800001, 0x3f800000];
 const DOUBLES = [
   0n,
@@ -127,7 +134,7 @@ export function fpuOperand(random: Random, row: OpcodeRow, size: number): Uint8A
   const view = new DataView(bytes.buffer);
   const sign = BigInt(random.below(2));
   const { name } = row;
-  if (name === "ldmxcsr") view.setUint32(0, anyMxcsr(random), true);
+  if (name.endsWith("ldmxcsr")) view.setUint32(0, anyMxcsr(random), true);
   else if (name === "fxrstor" || name === "xrstor") {
     view.setUint16(0, DEFAULT_CONTROL_WORD ^ random.below(64), true);
     view.setUint16(2, random.below(65536) & ~0x8080, true);

@@ -44,9 +44,7 @@ export function selectRows(host: ReadonlySet<string>): Selection {
   const skipped = new Map<string, string>();
   OPCODES.forEach((row, index) => {
     if (index === 0) return;
-    const name = CPUINFO_NAMES[row.feature] ?? row.feature;
-    // VEX forms of vector instructions belong to AVX, whatever feature their row names.
-    const feature = row.vex && !row.feature.startsWith("bmi") ? "avx" : name;
+    const feature = CPUINFO_NAMES[row.feature] ?? row.feature;
     const reason = NOT_COMPARED.get(row.name);
     if (!BASE.has(row.feature) && !implemented.has(feature)) skipped.set(`[${feature}]`, "not in the engine");
     else if (!BASE.has(row.feature) && !host.has(feature)) skipped.set(`[${feature}]`, "not in this processor");

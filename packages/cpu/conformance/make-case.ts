@@ -1,8 +1,8 @@
-import { BASE_RIP, decode, Instruction, OPCODES, OPERAND, type OpcodeRow } from "@paravirt/x86";
-import { fpuImage, fpuOperand, integerOperand } from "./fpu-values.ts";
+import { BASE_RIP, decode, Instruction, NO_REGISTER, OPCODES, OPERAND, type OpcodeRow } from "@paravirt/x86";
+import { fpuImage, fpuOperand, integerOperand, upperHalves } from "./fpu-values.ts";
 import { displacementBytes, hasMemory } from "./instructions.ts";
 import { PLACE } from "./pages.ts";
-import { type Case, type CasePage, METHOD, type Patch, type ProcessorState } from "./processor-state.ts";
+import { type Case, type CasePage, FX, METHOD, type Patch, type ProcessorState } from "./processor-state.ts";
 import { integer, Random } from "./values.ts";
 
 const RAX = 0;
@@ -13,6 +13,7 @@ const RSP = 4;
 const RBP = 5;
 const RSI = 6;
 const RDI = 7;
+const UPPER_SEED = 0x2c1b3c6d;
 const NON_CANONICAL = 0x800000000000n;
 const HALF = 0xffff800000000000n;
 const STATUS_FLAGS = 0x8d5n;
@@ -22,8 +23,8 @@ const CODE64 = 0x33;
 const CODE32 = 0x23;
 const DATA = 0x2b;
 const STACK_ROWS = /^(push|pop|pusha|popa|pushf|popf|call|ret|retf|iret|leave|enter)$/;
-/** Rows that store or hide TF, or go on after the first trap: they end at a breakpoint. */
-const BREAKPOINT_ROWS = /^(pushf|movs|cmps|stos|lods|scas|lss)$/;
+/** Rows that store or hide TF, or go on after the first trap or fault (gathers): they end at a breakpoint. */
+const BREAKPOINT_ROWS = /^(pushf|movs|cmps|stos|lods|scas|lss|vp?gather.*)$/;
 
 /** A case with what the comparison wants to know of it. */
 export interface MadeCase extends Case {
@@ -157,7 +158,8 @@ class Builder {
           ? BigInt.asUintN(64, value)
           : ((general[number]! >> BigInt(addressBits)) << BigInt(addressBits)) | wrap(value);
     };
-    const { base, index, scale } = instruction;
+    const { base, scale } = instruction;
+    const index = this.scalarIndex();
     const displacement = BigInt(instruction.displacement);
     if (this.row.name === "xlatb") setRegister(RBX, offset - (general[RAX]! & 0xffn));
     else if (base === BASE_RIP) this.setDisplacement(offset - this.rip - BigInt(instruction.length));
@@ -175,6 +177,11 @@ class Builder {
     } else
       this.setDisplacement(bits === 64 && displacementBytes(instruction) === 4 ? BigInt.asIntN(64, offset) : offset);
     return this.operandAddress();
+  }
+
+  /** The index register, unless that is a vector. */
+  private scalarIndex(): number {
+    return this.row.attributes.has("vsib") ? NO_REGISTER : this.instruction.index;
   }
 
   private segmentBaseFor(target: bigint, addressBits: number): bigint {
@@ -201,7 +208,8 @@ class Builder {
   /** Linear address of the memory operand as registers and bases stand now. */
   operandAddress(): bigint {
     const { instruction, general } = this;
-    const { base, index, scale, segment } = instruction;
+    const { base, scale, segment } = instruction;
+    const index = this.scalarIndex();
     let at = (BigInt(instruction.displacementHigh) << 32n) | BigInt(instruction.displacement >>> 0);
     if (base === BASE_RIP) at += this.rip + BigInt(instruction.length);
     else if (base >= 0) at += general[base]!;
@@ -311,7 +319,7 @@ function meaningfulOperands(builder: Builder): void {
   if (memory) {
     const index = instruction.kinds.indexOf(OPERAND.MEMORY);
     // What lies in the pages would set MXCSR bits that not every processor has.
-    const wanted = random.below(4) > 0 || /^(ldmxcsr|fxrstor)$/.test(name);
+    const wanted = random.below(4) > 0 || /^(v?ldmxcsr|fxrstor)$/.test(name);
     const bytes = wanted ? fpuOperand(random, row, instruction.sizes[index]!) : undefined;
     if (bytes) builder.poke(builder.operandAddress(), bytes);
   }
@@ -400,7 +408,10 @@ export function makeCase(code: Uint8Array, seed: number, bits: 64 | 32, pages: r
       DATA,
     ),
     fx: fpuImage(random, row),
+    // A generator of its own: older cases stay as they were recorded.
+    upper: upperHalves(new Random(seed ^ UPPER_SEED), row),
   };
+  if (memory && row.attributes.has("vsib")) gatherIndices(builder, state);
   return {
     bits,
     method: builder.breakpoint ? METHOD.BREAKPOINT : METHOD.SINGLE_STEP,
@@ -414,6 +425,21 @@ export function makeCase(code: Uint8Array, seed: number, bits: 64 | 32, pages: r
     length: instruction.length,
     ignored: memory ? hostBytes(builder) : [],
   };
+}
+
+/** Indices of a gather: mostly near each other, and some far from all pages. */
+function gatherIndices({ random, row, instruction }: Builder, { fx, upper }: ProcessorState): void {
+  const size = /gatherd/.test(row.name) ? 4 : 8;
+  const set = (bytes: Uint8Array, at: number) => {
+    const index = random.once(30) ? Number(BigInt.asIntN(32, random.next())) : random.below(200) - 100;
+    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    if (size === 4) view.setInt32(at, index, true);
+    else view.setBigInt64(at, BigInt(index), true);
+  };
+  for (let at = 0; at < 16; at += size) {
+    set(fx, FX.xmm + instruction.index * 16 + at);
+    set(upper, instruction.index * 16 + at);
+  }
 }
 
 /** FXSAVE writes which MXCSR bits exist: AMD's misaligned-exception mask, bit 17, is in the third byte of that mask. */

@@ -42,6 +42,7 @@ struct state {
   uint64_t rip, general[16], flags, fs_base, gs_base;
   uint16_t ds, es, fs, gs, cs, ss;
   uint8_t fx[512]; /* an FXSAVE image */
+  uint8_t upper[256]; /* the upper halves of YMM registers */
 };
 struct request { uint8_t reserved, method; uint16_t patches; struct state state; };
 struct patch { uint16_t page, offset, length; };
@@ -59,7 +60,7 @@ struct page {
 static struct page pages[MOST_PAGES];
 static uint32_t page_count;
 static struct request request;
-static int running, has_fsgsbase;
+static int running, has_fsgsbase, has_avx;
 static volatile uint32_t case_number;
 static uint32_t case_at_tick;
 static volatile char system_calls = SYSCALL_DISPATCH_FILTER_ALLOW;
@@ -122,6 +123,22 @@ static const int general_registers[16] = {
   REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
 };
 
+/* State component of the upper halves, and where the standard format of XSAVE has it (SDM 1, 13.4.2). */
+enum { AVX = 4, UPPER_AT = 576 };
+
+static int is_xsave(const uint8_t *fx) {
+  uint32_t magic;
+  memcpy(&magic, fx + 464, 4);
+  return magic == 0x46505853u; /* FP_XSTATE_MAGIC1 */
+}
+
+/* Whether a component of the image is not in its initial state, which is zero. */
+static int has_component(const uint8_t *fx, uint64_t component) {
+  uint64_t components;
+  memcpy(&components, fx + 512, 8);
+  return is_xsave(fx) && (components & component) != 0;
+}
+
 static void reply_from(ucontext_t *context, int signal) {
   static struct reply reply;
   static struct change changes[4 * PAGE]; /* more than any string instruction of a case moves */
@@ -151,7 +168,9 @@ static void reply_from(ucontext_t *context, int signal) {
   __asm__ volatile("mov %%gs, %0" : "=r"(state->gs));
   state->cs = (uint16_t)registers[REG_CSGSFS];
   state->ss = (uint16_t)((uint64_t)registers[REG_CSGSFS] >> 48);
-  memcpy(state->fx, context->uc_mcontext.fpregs, 512);
+  const uint8_t *fx = (const uint8_t *)context->uc_mcontext.fpregs;
+  memcpy(state->fx, fx, 512);
+  if (has_component(fx, AVX)) memcpy(state->upper, fx + UPPER_AT, sizeof state->upper);
   uint32_t most = sizeof changes / sizeof *changes;
   for (uint32_t i = 0; i < page_count; i++) {
     struct page *page = &pages[i];
@@ -214,10 +233,12 @@ static void next_case(ucontext_t *context) {
   registers[REG_CSGSFS] = (greg_t)((uint64_t)state->cs | (uint64_t)state->ss << 48);
   uint8_t *fx = (uint8_t *)context->uc_mcontext.fpregs;
   memcpy(fx, state->fx, 416);
-  uint32_t magic;
-  memcpy(&magic, fx + 464, 4);
-  if (magic == 0x46505853u) { /* FP_XSTATE_MAGIC1: an XSAVE image; x87 and SSE are in use, the rest is in its initial state */
+  if (is_xsave(fx)) { /* x87, SSE and AVX are in use, the rest is in its initial state */
     uint64_t components = 3;
+    if (has_avx) {
+      components |= AVX;
+      memcpy(fx + UPPER_AT, state->upper, sizeof state->upper);
+    }
     memcpy(fx + 512, &components, 8);
   }
   sigemptyset(&context->uc_sigmask);
@@ -280,6 +301,7 @@ int main(void) {
     /* A page table entry that isn't there yet would show in the error code. */
     (void)*(volatile uint8_t *)page->address;
   }
+  has_avx = __builtin_cpu_supports("avx");
   has_fsgsbase = (getauxval(AT_HWCAP2) & 2) != 0; /* HWCAP2_FSGSBASE */
   stack_t stack = {.ss_size = 1 << 18};
   stack.ss_sp = malloc(stack.ss_size);

@@ -2,10 +2,11 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Case, CasePage, Outcome, ProcessorState } from "./processor-state.ts";
+import { type Case, type CasePage, type Outcome, type ProcessorState, UPPER_BYTES } from "./processor-state.ts";
 
 /** Sizes of oracle.c's packed structures. */
-const STATE_BYTES = 8 * 20 + 2 * 6 + 512;
+const UPPER_AT = 8 * 20 + 2 * 6 + 512;
+const STATE_BYTES = UPPER_AT + UPPER_BYTES;
 const REQUEST_BYTES = 4 + STATE_BYTES;
 const PATCH_BYTES = 6;
 const REPLY_HEAD = 16;
@@ -23,6 +24,7 @@ function writeState(bytes: Uint8Array, view: DataView, start: number, state: Pro
     at += 2;
   }
   bytes.set(state.fx, at);
+  bytes.set(state.upper, start + UPPER_AT);
 }
 
 function readState(bytes: Uint8Array, view: DataView, start: number): ProcessorState {
@@ -35,6 +37,7 @@ function readState(bytes: Uint8Array, view: DataView, start: number): ProcessorS
     gsBase: quad(19),
     selectors: Uint16Array.from({ length: 6 }, (_, i) => view.getUint16(start + 160 + i * 2, true)),
     fx: bytes.slice(start + 172, start + 172 + 416),
+    upper: bytes.slice(start + UPPER_AT, start + UPPER_AT + UPPER_BYTES),
   };
 }
 

@@ -22,6 +22,8 @@ export interface ProcessorState {
   readonly selectors: Uint16Array;
   /** x87, MMX and SSE state: the first 416 bytes of an FXSAVE image, without the instruction and data pointers. */
   readonly fx: Uint8Array;
+  /** The upper halves of YMM0–YMM15, 16 bytes each. */
+  readonly upper: Uint8Array;
 }
 
 /** Bytes that differ from a page's image before the case. */
@@ -62,6 +64,9 @@ export interface Outcome {
   /** Bytes that changed, page by page and in ascending order: page × 2²⁰ + offset × 2⁸ + byte. */
   readonly changes: readonly number[];
 }
+
+/** Bytes of {@link ProcessorState.upper}. */
+export const UPPER_BYTES = 256;
 
 /** Offsets in an FXSAVE image (SDM 1, table 10-2). */
 export const FX = { controlWord: 0, statusWord: 2, tags: 4, mxcsr: 24, st: 32, xmm: 160, end: 416 } as const;

@@ -6,6 +6,7 @@ import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { OPCODES } from "@paravirt/x86";
+import { isAvx } from "../src/features.ts";
 import { differences, isLastBit, TRANSCENDENTAL } from "./compare.ts";
 import { CaseMachine } from "./engine-machine.ts";
 import { type GroupedCase, generate } from "./generate.ts";
@@ -24,7 +25,7 @@ const USAGE = `Usage: npm run conformance -- [options]
   --tier T     0 (interpreter) or 1 (translated code), both when left out
   --list N     most differing cases that are listed, 40 when left out
   --json FILE  numbers and all differing cases
-  --record     write the recorded set that "npm test" replays`;
+  --record     write the recorded sets that "npm test" replays; with --group avx that of AVX alone`;
 const BATCH = 4000;
 /** npm runs this in the package. */
 const ORACLE = resolve("conformance/oracle.c");
@@ -32,6 +33,8 @@ const VECTORS = resolve("src/__vectors__");
 /** Cases in the recorded set. */
 const RECORDED = 72_000;
 const RECORDED_TRANSCENDENTAL = 2_400;
+/** Cases of AVX and what belongs to it, in a set of their own. */
+const RECORDED_AVX = 7_000;
 
 const { values } = parseArgs({
   options: {
@@ -84,8 +87,8 @@ function check(
   }
 }
 
-/** Makes the recorded set anew: what the processor does, without the cases that the engine gets wrong. */
-function record(items: Iterable<GroupedCase>, native: NativeProcessor, machine: CaseMachine): number {
+/** Makes a recorded set anew: what the processor does, without the cases that the engine gets wrong. */
+function record(name: string, items: Iterable<GroupedCase>, native: NativeProcessor, machine: CaseMachine): number {
   const recording = new Recording();
   let batch: GroupedCase[] = [];
   const flush = () => {
@@ -101,9 +104,9 @@ function record(items: Iterable<GroupedCase>, native: NativeProcessor, machine: 
     if (batch.length === BATCH) flush();
   }
   flush();
-  writeFileSync(join(VECTORS, "processor.bin"), concatenate(recording.cases));
-  writeFileSync(join(VECTORS, "transcendental.bin"), concatenate(recording.transcendental));
   const { cases, transcendental, different } = recording;
+  writeFileSync(join(VECTORS, `${name}.bin`), concatenate(cases));
+  if (transcendental.length > 0) writeFileSync(join(VECTORS, "transcendental.bin"), concatenate(transcendental));
   console.log(`${cases.length} cases and ${transcendental.length} transcendental functions recorded`);
   if (different.length === 0) return 0;
   console.log(`${different.length} left out because the engine differs:\n${different.join("\n")}`);
@@ -138,13 +141,21 @@ function main(): number {
   try {
     if (values.record) {
       const transcendental = rows.filter((index) => TRANSCENDENTAL.test(OPCODES[index]!.name));
-      return record(
-        [
-          ...generate({ rows, count: RECORDED, seed, pages }),
-          ...generate({ rows: transcendental, count: RECORDED_TRANSCENDENTAL, seed, pages, randomBytes: false }),
-        ],
-        native,
-        machine,
+      const vectors = rows.filter((index) => isAvx(OPCODES[index]!));
+      const others = rows.filter((index) => !isAvx(OPCODES[index]!));
+      const avx = generate({ rows: vectors, count: RECORDED_AVX, seed, pages, randomBytes: false });
+      const status = record("avx", avx, native, machine);
+      if (values.group === "avx") return status;
+      return (
+        record(
+          "processor",
+          [
+            ...generate({ rows: others, count: RECORDED, seed, pages }),
+            ...generate({ rows: transcendental, count: RECORDED_TRANSCENDENTAL, seed, pages, randomBytes: false }),
+          ],
+          native,
+          machine,
+        ) || status
       );
     }
     let batch: GroupedCase[] = [];

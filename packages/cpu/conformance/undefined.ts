@@ -71,7 +71,8 @@ export const NOT_COMPARED: ReadonlyMap<string, string> = new Map(
     "sgdt sidt sldt str smsw": "the host's kernel emulates them under UMIP",
     "lar lsl verr verw": "the host's descriptor tables",
     "in out ins outs": "the host's I/O permissions",
-    "rcpps rcpss rsqrtps rsqrtss": "approximations whose last bits differ from one processor to the next",
+    "rcpps rcpss rsqrtps rsqrtss vrcpps vrcpss vrsqrtps vrsqrtss":
+      "approximations whose last bits differ from one processor to the next",
     "clflush clflushopt clwb cldemote": "caches of a guest are the host's",
     "xsaves xrstors": "the engine has no XSAVES",
     "xsave xsaveopt xsavec xrstor": "the image depends on the components that the host enables and tracks",

@@ -6,7 +6,7 @@ import type { Lowering, Place } from "./lowering.ts";
  *
  * A shape is one letter and a size for each operand, in Intel order:
  * `r4` general register of 4 bytes, `v4` the same or an immediate, `i` immediate, `m4` memory of 4 bytes, `m0` memory
- * that is not accessed (LEA) or accessed by the semantics, `x` XMM register, `q` MMX register, `s` ST register,
+ * that is not accessed (LEA) or accessed by the semantics, `x` XMM register, `y` YMM register, `q` MMX register, `s` ST register,
  * `g` segment register, `c`/`d` control/debug register, `o` the constant 1.
  */
 export interface Definition {
@@ -24,6 +24,16 @@ export interface Definition {
   /** Floating-point arithmetic: the bound that translated code needs ({@link Lowering.floatBound}). */
   readonly floats?: FloatKind;
   /** Emits the instruction. `shape` is the parsed form. */
+  emit(c: Lowering, operands: readonly Place[], shape: Shape): void;
+  /** The operation without what its encoding demands, for VEX forms of it: see `semantics/avx-operands.ts`. */
+  readonly operation?: Operation128;
+}
+
+/** An operation on vectors of 128 bits whose operands are at hand. */
+export interface Operation128 {
+  /** As {@link Definition.access}. */
+  readonly access: string;
+  /** As {@link Definition.emit}. */
   emit(c: Lowering, operands: readonly Place[], shape: Shape): void;
 }
 

@@ -110,13 +110,10 @@ export class Engine implements PublicEngine {
     this.memory = memory;
     this.layout = layout;
     this.ports = options.ports;
-    this.table = new HandlerTable();
+    this.table = new HandlerTable({ avx: options.features?.includes("avx") ?? true });
     this.services = this.table.handlers.map((handler) => SERVICES[handler.definition.name]);
     this.selector = new Selector(this.table, options.features && new Set(options.features));
-    const module = new WebAssembly.Module(loadTier0(this.table) as Uint8Array<ArrayBuffer>);
-    this.exports = new WebAssembly.Instance(module, {
-      e: { m: wasm, t: () => this.ports.readTsc(this.current) },
-    }).exports as unknown as Tier0Exports;
+    this.exports = loadTier0(this.table, wasm, () => this.ports.readTsc(this.current));
     this.code = new CodeCache(memory, layout, this.selector);
     this.softTlb = new SoftTlb(memory, layout, this.code);
     this.code.attach(this.softTlb);

@@ -1,8 +1,9 @@
-import { assemble } from "@paravirt/x86";
+import { assemble, OPCODES } from "@paravirt/x86";
 import { expect, test } from "vitest";
 import { LAYOUT, pageImage } from "../conformance/cases.ts";
 import { ConformanceMachine } from "../conformance/machine.ts";
-import { CPU_MODELS, implementedFeatures } from "./features.ts";
+import { CPU_MODELS, implementedFeatures, isAvx } from "./features.ts";
+import { avxDefinitions } from "./semantics/avx.ts";
 import { EXIT } from "./vcpu.ts";
 
 const machines = new Map<readonly string[] | undefined, ConformanceMachine>();
@@ -51,6 +52,7 @@ test("a processor model's hidden instructions raise #UD, and what it has is exec
     expect([line, outcome(CPU_MODELS["x86-64-v2"], line)[0]]).toEqual([line, beyond.includes(line) ? 6 : -1]);
     expect([line, outcome(undefined, line)[0]]).toEqual([line, -1]);
   }
+
   expect(outcome(CPU_MODELS["x86-64-v1"], "cmpxchg8b [rbx]")[0]).toBe(-1);
 });
 
@@ -62,14 +64,49 @@ test("TZCNT and LZCNT are BSF and BSR where they are hidden; LAHF always exists 
   expect(outcome(CPU_MODELS["x86-64-v1"], [0x9f], 32)[0]).toBe(-1);
 });
 
+test("AVX needs its features, those of its legacy form, and CR4 and XCR0 that enable it", () => {
+  const enabled = (features: readonly string[] | undefined, on: boolean) => {
+    const { vcpu } = machines.get(features) ?? made(features);
+    vcpu.cr4 = on ? 0x40000n : 0n;
+    vcpu.xcr0 = on ? 7n : 1n;
+  };
+  const [v2, v3] = [CPU_MODELS["x86-64-v2"], CPU_MODELS["x86-64-v3"]];
+  for (const line of [
+    "vaddps ymm0, ymm1, ymm2",
+    "vpaddd ymm0, ymm1, ymm2",
+    "vfmadd231pd xmm0, xmm1, xmm2",
+    "vcvtph2ps xmm0, xmm1",
+    "vzeroupper",
+    "andn rax, rcx, rcx",
+  ]) {
+    for (const features of [v2, v3, undefined]) {
+      enabled(features, true);
+      expect([line, features?.length, outcome(features, line)[0]]).toEqual([
+        line,
+        features?.length,
+        features === v2 ? 6 : -1,
+      ]);
+    }
+    enabled(v3, false);
+    expect([line, outcome(v3, line)[0]]).toEqual([line, line.startsWith("v") ? 6 : -1]);
+  }
+  enabled(v3, true);
+  expect(outcome(v3, "vaesenc xmm0, xmm1, xmm2")[0]).toBe(6);
+  enabled(undefined, true);
+  expect(outcome(undefined, "vaesenc ymm0, ymm1, ymm2")[0]).toBe(-1);
+});
+
 test("the engine has all that x86-64-v2 asks for, and the models are among what it has", () => {
   const features = implementedFeatures();
   for (const model of Object.values(CPU_MODELS)) expect(model.filter((name) => !features.includes(name))).toEqual([]);
   for (const name of words(
-    "bmi1 bmi2 adx abm movbe aes pclmulqdq sha_ni rdrand rdseed fsgsbase rdtscp xsave xsaveopt xsavec",
+    "bmi1 bmi2 adx abm movbe aes pclmulqdq sha_ni rdrand rdseed fsgsbase rdtscp xsave xsaveopt xsavec avx avx2 fma f16c vaes vpclmulqdq",
   ))
     expect(features).toContain(name);
   expect(new Set(features).size).toBe(features.length);
+  const defined = new Set(avxDefinitions().map(({ name }) => name));
+  const rows = OPCODES.filter((row) => isAvx(row) && features.includes(row.feature));
+  expect(rows.map(({ name }) => name).filter((name) => !defined.has(name))).toEqual([]);
 });
 
 function words(text: string): string[] {

@@ -1,4 +1,4 @@
-import { type Instruction, OPCODES, type OpcodeRow } from "@paravirt/x86";
+import { type Instruction, OPCODES, type OpcodeRow, PREFIX } from "@paravirt/x86";
 import { DEFINITIONS } from "./semantics/index.ts";
 
 /** CPU features by the opcode table's names, and what /proc/cpuinfo calls them. */
@@ -19,6 +19,12 @@ export const CPUINFO_NAMES: Readonly<Record<string, string>> = {
   rdrand: "rdrand",
   rdseed: "rdseed",
   fsgsbase: "fsgsbase",
+  avx: "avx",
+  avx2: "avx2",
+  fma: "fma",
+  f16c: "f16c",
+  vaes: "vaes",
+  vpclmulqdq: "vpclmulqdq",
 };
 
 /** The same for features that are about the system more than about computing. */
@@ -50,12 +56,15 @@ const BASIC = words(
 const FORMS = words("cx16 erms fsrm xgetbv1 3dnowprefetch");
 
 /** Processors that can be asked for by name: the levels of the x86-64 psABI. */
-export type CpuModel = "x86-64-v1" | "x86-64-v2";
+export type CpuModel = "x86-64-v1" | "x86-64-v2" | "x86-64-v3";
+
+const V2 = [...BASIC, ...words("cx16 lahf_lm pni ssse3 sse4_1 sse4_2 popcnt")];
 
 /** The features of each {@link CpuModel}, by their names in /proc/cpuinfo. */
 export const CPU_MODELS: Readonly<Record<CpuModel, readonly string[]>> = {
   "x86-64-v1": BASIC,
-  "x86-64-v2": [...BASIC, ...words("cx16 lahf_lm pni ssse3 sse4_1 sse4_2 popcnt")],
+  "x86-64-v2": V2,
+  "x86-64-v3": [...V2, ...words("xsave avx avx2 bmi1 bmi2 f16c fma abm movbe")],
 };
 
 function words(text: string): string[] {
@@ -66,12 +75,30 @@ function featureOf(row: OpcodeRow): string | undefined {
   return ROW_NAMES[row.name] ?? NAMES[row.feature];
 }
 
+/** What the 128-bit forms of these need: the features of their legacy forms. */
+const NARROW: Readonly<Record<string, string>> = { vaes: "aes", vpclmulqdq: "pclmulqdq" };
+
+/** Features of AVX that are implemented: making all of `semantics/avx.ts` to find out would cost each start; a test does. */
+const AVX_FEATURES: readonly string[] = ["avx", "avx2", "fma", "f16c", "vaes", "vpclmulqdq"];
+
+/** Whether a row stands behind a VEX prefix for the vectors' sake. */
+export function isAvx(row: OpcodeRow): boolean {
+  return row.vex && !row.feature.startsWith("bmi");
+}
+
+/** Whether a processor with `features` has an AVX instruction: AVX itself, and what its row or legacy form belongs to. */
+function hasAvx(row: OpcodeRow, wide: boolean, features: ReadonlySet<string>): boolean {
+  const own = wide ? row.feature : (NARROW[row.feature] ?? row.feature);
+  return features.has("avx") && features.has(NAMES[own] ?? own);
+}
+
 /**
  * What `instruction` is to a processor that has `features` only: the row's name in the opcode table, that of an older
  * instruction which its encoding means there, or `undefined` when it raises #UD.
  */
 export function nameAmong(instruction: Instruction, features: ReadonlySet<string>): string | undefined {
   const row = OPCODES[instruction.row]!;
+  if (isAvx(row)) return hasAvx(row, (instruction.prefixes & PREFIX.VEX_L) !== 0, features) ? row.name : undefined;
   const feature = row.name === "cmpxchg8b" && instruction.sizes[0] === 16 ? "cx16" : featureOf(row);
   // LAHF and SAHF are optional in 64-bit mode only.
   if (feature === undefined || features.has(feature) || (feature === "lahf_lm" && instruction.mode !== 64))
@@ -89,10 +116,10 @@ export function implementedFeatures(): string[] {
   const known = new Set<string>();
   for (const row of OPCODES) {
     const feature = featureOf(row);
-    // VEX forms of vector instructions belong to AVX, whatever feature their row names.
-    if (feature === undefined || row.privileged || (row.vex && !row.feature.startsWith("bmi"))) continue;
+    // VEX forms of other features' instructions need AVX besides.
+    if (feature === undefined || row.privileged || isAvx(row)) continue;
     known.add(feature);
     if (!defined.has(row.name)) missing.add(feature);
   }
-  return [...BASIC, ...[...known].filter((name) => !missing.has(name)), ...FORMS];
+  return [...BASIC, ...[...known].filter((name) => !missing.has(name)), ...AVX_FEATURES, ...FORMS];
 }

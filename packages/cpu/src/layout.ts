@@ -47,7 +47,7 @@ export const STATE = {
   fdp: 0x1150,
   /** R0–R7 of the x87 register file, 16 bytes each (64-bit significand, 16-bit sign and exponent); MM0–MM7 alias them. */
   st: 0x1180,
-  /** XMM0–XMM15, 32 bytes apart. */
+  /** YMM0–YMM15, 32 bytes each; XMM registers are the lower 16. */
   xmm: 0x1200,
   end: 0x1400,
 } as const;
@@ -107,6 +107,10 @@ export const ENGINE = {
   /** Accesses logged, and where: linear address (8 bytes), size, access (4 bytes each). */
   accessCount: 0x1484,
   accessLog: 0x3c00,
+  /** The 32 bytes of a vector that is being computed: see `semantics/avx-operands.ts`. */
+  vector: 0x1500,
+  /** Lanes of 16 bytes that a function of several results leaves. */
+  lanes: 0x1520,
   /** Bounce buffers for operands that cross a page. */
   bounceRead: 0x1800,
   bounceWrite: 0x1c00,

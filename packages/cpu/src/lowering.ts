@@ -78,6 +78,8 @@ export interface Place {
   lane(type: Lane, index: number): void;
   /** Pushes the low `bytes` bytes of a vector register or memory operand as v128, zero-extended. */
   low(bytes: 4 | 8): void;
+  /** The upper 16 bytes of a YMM register or of a memory operand of 32 bytes. */
+  upper(): Place;
   /**
    * Pushes the machine address of the operand's bytes (i32). Memory operands, MMX and x87 registers have one in every tier,
    * XMM registers in tier 0 only.
@@ -95,6 +97,8 @@ export interface Lowering {
   readonly whole: boolean;
   /** Pushes general register `number` as i64 / stores it. */
   register(number: number): Place;
+  /** XMM register `number`. */
+  vectorRegister(number: number): Place;
   /** Pushes the linear address of the next instruction (i64). */
   nextRip(): void;
   /** Pushes the record's 64-bit immediate. */

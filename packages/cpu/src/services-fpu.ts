@@ -58,4 +58,10 @@ const ldmxcsr: Service = (engine, record) => {
 };
 
 /** State of the FPU, SSE and AVX as a whole. */
-export const FPU_SERVICES: Readonly<Record<string, Service>> = { fxsave, fxrstor, ldmxcsr, ...XSAVE_SERVICES };
+export const FPU_SERVICES: Readonly<Record<string, Service>> = {
+  fxsave,
+  fxrstor,
+  ldmxcsr,
+  vldmxcsr: ldmxcsr,
+  ...XSAVE_SERVICES,
+};

@@ -104,7 +104,7 @@ const compareStrings =
     };
     const a = read(first);
     const b = read(second);
-    const wide = (instruction.prefixes & PREFIX.REX_W) !== 0;
+    const wide = instruction.mode === 64 && (instruction.prefixes & PREFIX.REX_W) !== 0;
     const explicitLength = (register: number): number => {
       const value = memory.quads[STATE.gpr / 8 + register]!;
       const signed = wide ? BigInt.asIntN(64, value) : BigInt.asIntN(32, value);
@@ -124,7 +124,7 @@ const compareStrings =
     const bits = (polarity === 1 ? ~raw : polarity === 3 ? raw ^ valid : raw) & all;
     if (mask) {
       const at = STATE.xmm;
-      memory.bytes.fill(0, at, at + 16);
+      memory.bytes.fill(0, at, at + (instruction.prefixes & PREFIX.VEX ? 32 : 16));
       if (control & 0x40)
         for (let i = 0; i < 16; i++) memory.bytes[at + i] = (bits >> Math.floor(i / width)) & 1 ? 0xff : 0;
       else memory.view.setUint16(at, bits, true);
@@ -170,4 +170,9 @@ export const SIMD_SERVICES: Readonly<Record<string, Service>> = {
   pcmpestri: compareStrings(true, false),
   pcmpistrm: compareStrings(false, true),
   pcmpistri: compareStrings(false, false),
+  vmaskmovdqu: maskedStore,
+  vpcmpestrm: compareStrings(true, true),
+  vpcmpestri: compareStrings(true, false),
+  vpcmpistrm: compareStrings(false, true),
+  vpcmpistri: compareStrings(false, false),
 };

@@ -2,6 +2,7 @@ import { OPERAND, PREFIX } from "@paravirt/x86";
 import type { Engine } from "./engine.ts";
 import { ACCESS, ENGINE, RECORD, STATE } from "./layout.ts";
 import { operandByte, SERVICE_RESULT, type Service } from "./service.ts";
+import { AVX_SERVICES } from "./services-avx.ts";
 import { FLAG_SERVICES } from "./services-flags.ts";
 import { FPU_SERVICES } from "./services-fpu.ts";
 import { LEGACY_SERVICES } from "./services-legacy.ts";
@@ -349,5 +350,6 @@ export const SERVICES: Readonly<Record<string, Service>> = {
   ...LEGACY_SERVICES,
   ...TRANSCENDENTAL_SERVICES,
   ...SIMD_SERVICES,
+  ...AVX_SERVICES,
   ...X87_SERVICES,
 };

@@ -11,6 +11,7 @@ import {
   infinity,
   minimum,
   multiply,
+  multiplyAdd,
   ORDER,
   quiet,
   ROUND,
@@ -64,19 +65,28 @@ function lanewise(operation: Lanewise, format: Format, lanes: number): FloatOper
   };
 }
 
-const comparePredicate: Lanewise = (context, format, a, b, immediate) => {
-  const predicate = immediate & 3;
-  const order = compare(context, format, a, b, predicate === 0 || predicate === 3);
-  const holds =
-    predicate === 0
-      ? order === ORDER.EQUAL
-      : predicate === 1
-        ? order === ORDER.LESS
-        : predicate === 2
-          ? order === ORDER.LESS || order === ORDER.EQUAL
-          : order === ORDER.UNORDERED;
-  return holds !== (immediate & 4) > 0 ? (1n << BigInt(format.bits)) - 1n : 0n;
-};
+/**
+ * The predicate is in the low `bits` bits of the immediate: in two which relation, then whether it is negated, whether
+ * unordered operands answer the opposite, whether quiet NaNs raise the opposite.
+ */
+const comparePredicate =
+  (bits: 3 | 5): Lanewise =>
+  (context, format, a, b, immediate) => {
+    const control = immediate & ((1 << bits) - 1);
+    const predicate = control & 3;
+    const order = compare(context, format, a, b, (predicate === 0 || predicate === 3) === ((control & 16) === 0));
+    const unordered = order === ORDER.UNORDERED;
+    const holds =
+      predicate === 0
+        ? order === ORDER.EQUAL
+        : predicate === 1
+          ? order === ORDER.LESS
+          : predicate === 2
+            ? order === ORDER.LESS || order === ORDER.EQUAL
+            : unordered;
+    const negated = (control & 4) > 0 !== (unordered && (control & 8) > 0);
+    return holds !== negated ? (1n << BigInt(format.bits)) - 1n : 0n;
+  };
 
 /**
  * RCPxx and RSQRTxx look 12 bits of the operand up in a table of 13-bit results; the tables differ from one processor to the
@@ -120,7 +130,7 @@ const LANEWISE: Readonly<Record<string, Lanewise>> = {
   sqrt: (context, format, _a, b) => squareRoot(context, format, b),
   min: (context, format, a, b) => minimum(context, format, a, b, ORDER.LESS),
   max: (context, format, a, b) => minimum(context, format, a, b, ORDER.GREATER),
-  cmp: comparePredicate,
+  cmp: comparePredicate(3),
   round: (context, format, _a, b, immediate) =>
     roundToIntegral(context, format, b, immediate & 4 ? context.rounding : immediate & 3, (immediate & 8) !== 0),
 };
@@ -191,23 +201,46 @@ function sums(format: Format, lanes: number, pick: Pick): FloatOperation {
   };
 }
 
-/** DPPS and DPPD: products of the chosen lanes, added in pairs, to the chosen lanes. */
-function dotProduct(format: Format, lanes: number): FloatOperation {
-  return ({ context, a, b, out, immediate }) => {
-    const terms = Array.from({ length: lanes }, (_, lane) =>
-      (immediate >> (4 + lane)) & 1 ? multiply(context, format, get(a, format, lane), get(b, format, lane)) : 0n,
-    );
-    if (!context.settle()) return { bytes: 0 };
-    let total = add(context, format, terms[0]!, terms[1]!);
-    if (lanes === 4) {
-      const other = add(context, format, terms[2]!, terms[3]!);
-      if (!context.settle()) return { bytes: 0 };
-      total = add(context, format, total, other);
-    }
-    for (let lane = 0; lane < lanes; lane++) put(out, format, lane, (immediate >> lane) & 1 ? total : 0n);
-    return { bytes: 16 };
-  };
+/** Operands and result of a half: see {@link dotProducts}. */
+interface DotOperands {
+  readonly a: DataView;
+  readonly b: DataView;
+  readonly out: DataView;
 }
+
+/**
+ * DPPS and DPPD: products of the chosen lanes, added in pairs, to the chosen lanes of each half. Exceptions of one step, in
+ * all halves, end the instruction before the next: then `false`.
+ */
+export function dotProducts(
+  context: FloatContext,
+  format: Format,
+  immediate: number,
+  halves: readonly DotOperands[],
+): boolean {
+  const lanes = 128 / format.bits;
+  const terms = halves.map(({ a, b }) =>
+    Array.from({ length: lanes }, (_, lane) =>
+      (immediate >> (4 + lane)) & 1 ? multiply(context, format, get(a, format, lane), get(b, format, lane)) : 0n,
+    ),
+  );
+  if (!context.settle()) return false;
+  let sums = terms.map(([first, second]) => add(context, format, first!, second!));
+  if (lanes === 4) {
+    const others = terms.map((all) => add(context, format, all[2]!, all[3]!));
+    if (!context.settle()) return false;
+    sums = sums.map((sum, half) => add(context, format, sum, others[half]!));
+  }
+  halves.forEach(({ out }, half) => {
+    for (let lane = 0; lane < lanes; lane++) put(out, format, lane, (immediate >> lane) & 1 ? sums[half]! : 0n);
+  });
+  return true;
+}
+
+const dotProduct =
+  (format: Format): FloatOperation =>
+  ({ context, immediate, ...operands }) =>
+    dotProducts(context, format, immediate, [operands]) ? { bytes: 16 } : { bytes: 0 };
 
 /** Floating-point instructions by name, every case of them. */
 export const FLOAT_OPERATIONS: Readonly<Record<string, FloatOperation>> = {
@@ -249,7 +282,30 @@ export const FLOAT_OPERATIONS: Readonly<Record<string, FloatOperation>> = {
       [`hadd${kind}`, sums(format, lanes, (lane) => [false, lane * 2, lane * 2 + 1])],
       [`hsub${kind}`, sums(format, lanes, (lane) => [true, lane * 2, lane * 2 + 1])],
       [`addsub${kind}`, sums(format, lanes, (lane, count) => [(lane & 1) === 0, lane, count + lane])],
-      [`dp${kind}`, dotProduct(format, lanes)],
+      [`dp${kind}`, dotProduct(format)],
     ]),
   ),
 };
+
+/** VCMPxx, by the legacy names: 32 predicates. */
+export const VEX_COMPARISONS: Readonly<Record<string, FloatOperation>> = Object.fromEntries(
+  KINDS.map(([kind, format, lanes]) => [`cmp${kind}`, lanewise(comparePredicate(5), format, lanes)]),
+);
+
+/** `a * b + c` on `lanes` lanes, with the signs that the instruction wants. */
+export function fusedOperation(operands: {
+  readonly context: FloatContext;
+  readonly format: Format;
+  readonly lanes: number;
+  readonly signs: { readonly product: boolean; readonly addend: readonly [even: boolean, odd: boolean] };
+  readonly a: DataView;
+  readonly b: DataView;
+  readonly c: DataView;
+  readonly out: DataView;
+}): void {
+  const { context, format, lanes, signs, a, b, c, out } = operands;
+  for (let lane = 0; lane < lanes; lane++) {
+    const values = [get(a, format, lane), get(b, format, lane), get(c, format, lane)] as const;
+    put(out, format, lane, multiplyAdd(context, format, values, signs.product, signs.addend[lane & 1]!));
+  }
+}

@@ -29,11 +29,13 @@ function makeFormat(bits: number, fraction: number): Format {
 }
 export const SINGLE: Format = makeFormat(32, 23);
 export const DOUBLE: Format = makeFormat(64, 52);
+const HALF: Format = makeFormat(16, 10);
 
 /** Exception flags of MXCSR. */
 export const FLAG = { IE: 1, DE: 2, ZE: 4, OE: 8, UE: 16, PE: 32 } as const;
 /** Rounding control of MXCSR. */
 export const ROUND = { NEAREST: 0, DOWN: 1, UP: 2, ZERO: 3 } as const;
+const ROUNDING_CONTROL = 0x6000;
 const DAZ = 0x40;
 const FTZ = 0x8000;
 const MASKS = 0x1f80;
@@ -276,6 +278,48 @@ export function multiply(context: FloatContext, format: Format, a: bigint, b: bi
   return round(context, format, negative, x.mantissa * y.mantissa, x.exponent + y.exponent);
 }
 
+/** `a * b + c`, rounded once; `negate` is for the product. */
+export function multiplyAdd(
+  context: FloatContext,
+  format: Format,
+  [a, b, c]: readonly [bigint, bigint, bigint],
+  negateProduct: boolean,
+  negateAddend: boolean,
+): bigint {
+  const x = unpack(context, format, a);
+  const y = unpack(context, format, b);
+  const z = unpack(context, format, c);
+  const isZero = (value: Unpacked) => value.kind === "number" && value.mantissa === 0n;
+  const impossible = (x.kind === "infinity" && isZero(y)) || (y.kind === "infinity" && isZero(x));
+  if (x.signalling || y.signalling || z.signalling) context.flags |= FLAG.IE;
+  if (x.kind === "nan") return quiet(format, a);
+  if (y.kind === "nan") return quiet(format, b);
+  // An addend that is a NaN hides an impossible product: measured, the manuals leave it open.
+  if (z.kind === "nan") return quiet(format, c);
+  if (impossible) return invalid(context, format);
+  const negative = (x.negative !== y.negative) !== negateProduct;
+  const negativeZ = z.negative !== negateAddend;
+  const infinite = x.kind === "infinity" || y.kind === "infinity";
+  if (infinite && z.kind === "infinity" && negative !== negativeZ) return invalid(context, format);
+  if (x.denormal || y.denormal || z.denormal) context.flags |= FLAG.DE;
+  if (infinite) return infinity(format, negative);
+  if (z.kind === "infinity") return infinity(format, negativeZ);
+  const product = x.mantissa * y.mantissa;
+  const power = x.exponent + y.exponent;
+  const exponent = Math.min(product === 0n ? z.exponent : power, z.mantissa === 0n ? power : z.exponent);
+  const scaled = (mantissa: bigint, from: number, minus: boolean) => {
+    if (mantissa === 0n) return 0n;
+    const magnitude = mantissa << BigInt(from - exponent);
+    return minus ? -magnitude : magnitude;
+  };
+  const sum = scaled(product, power, negative) + scaled(z.mantissa, z.exponent, negativeZ);
+  if (sum === 0n) {
+    const sameSign = product === 0n && z.mantissa === 0n && negative === negativeZ;
+    return zero(format, sameSign ? negative : context.rounding === ROUND.DOWN);
+  }
+  return round(context, format, sum < 0n, sum < 0n ? -sum : sum, exponent);
+}
+
 export function divide(context: FloatContext, format: Format, a: bigint, b: bigint): bigint {
   const x = unpack(context, format, a);
   const y = unpack(context, format, b);
@@ -408,4 +452,28 @@ export function roundToIntegral(
   if (!exact && !suppressInexact) context.flags |= FLAG.PE;
   // An integer below 2 ** precision is exact: nothing is raised again.
   return round(new FloatContext(context.mxcsr | MASKS), format, x.negative, value, 0);
+}
+
+/** From a half, which is never taken for zero and whose denormals raise nothing (SDM 1, 14.4.1). */
+export function halfToSingle(context: FloatContext, bits: number): number {
+  const sign = (bits & 0x8000) * 2 ** 16;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 0x3ff;
+  if (exponent === 31) {
+    if (fraction === 0) return sign + 0x7f800000;
+    if ((fraction & 0x200) === 0) context.flags |= FLAG.IE;
+    return sign + 0x7fc00000 + (fraction & 0x1ff) * 2 ** 13;
+  }
+  if (exponent > 0) return sign + (exponent + 112) * 2 ** 23 + fraction * 2 ** 13;
+  if (fraction === 0) return sign;
+  const shift = Math.clz32(fraction) - 21;
+  return sign + (113 - shift) * 2 ** 23 + ((fraction << shift) & 0x3ff) * 2 ** 13;
+}
+
+/** To a half, rounding as told; results are never flushed to zero (SDM 1, 14.4.1). */
+export function singleToHalf(context: FloatContext, bits: number, rounding: number): number {
+  const own = new FloatContext((context.mxcsr & ~(ROUNDING_CONTROL | FTZ)) | (rounding << 13));
+  const result = convert(own, SINGLE, HALF, BigInt(bits));
+  context.flags |= own.flags;
+  return Number(result);
 }

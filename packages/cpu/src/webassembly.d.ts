@@ -8,6 +8,7 @@ declare namespace WebAssembly {
   interface Table {
     readonly length: number;
     grow(delta: number): number;
+    get(index: number): unknown;
     set(index: number, value?: unknown): void;
   }
   var Table: { prototype: Table; new (descriptor: { element: "anyfunc"; initial: number; maximum?: number }): Table };

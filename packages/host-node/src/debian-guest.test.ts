@@ -103,7 +103,7 @@ test("the first call downloads and unpacks, the second takes everything from the
   const files = new Map(readCpio(first.initramfs).map((entry) => [entry.path, entry]));
   expect(Buffer.compare(files.get("bin/busybox")!.data!, readFileSync("/bin/true"))).toBe(0);
   const order = Buffer.from(files.get("paravirt/modules.order")!.data!).toString();
-  expect(order).toBe("xen_helper.ko\nearly.ko\nxen_blkfront.ko\nxen_netfront.ko\n");
+  expect(order).toBe("xen_helper.ko\nearly.ko\nxen_blkfront.ko max_indirect_segments=256\nxen_netfront.ko\n");
   expect(steps).toEqual(expect.arrayContaining(["package 0", "package 0.5", "package 1", "unpack 1", "kernel 1"]));
   expect(downloads()).toBe(2);
   const second = await debianGuest({ ...options, onProgress: (p) => expect(p).toBe("not called") });

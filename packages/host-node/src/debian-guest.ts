@@ -89,6 +89,12 @@ export const GUEST_MODULES: {
   root: ["crc32c_generic", "ext4", "autofs4"],
 };
 
+/**
+ * Parameters that modules of the kernel are loaded with, by `moduleName`. A request of a disk's driver is 32 pages at most
+ * unless it is told otherwise; here a request costs more than in hardware, and a page less.
+ */
+export const MODULE_PARAMETERS: Readonly<Record<string, string>> = { xen_blkfront: "max_indirect_segments=256" };
+
 const META_PACKAGE = "linux-image-amd64";
 const BUSYBOX_PACKAGE = "busybox-static";
 /** Changes when the folder's contents would. */
@@ -300,7 +306,13 @@ function load(folder: string, wanted: readonly string[]): DebianGuest | undefine
       return bytes;
     };
     const order = resolveModules(wanted, (name) => manifest.modules[name]?.depends, new Set(manifest.builtIn));
-    const modules = order.map((name): InitramfsModule => ({ name, data: read(manifest.modules[name]!.file) }));
+    const modules = order.map(
+      (name): InitramfsModule => ({
+        name,
+        data: read(manifest.modules[name]!.file),
+        ...(name in MODULE_PARAMETERS ? { parameters: MODULE_PARAMETERS[name]! } : {}),
+      }),
+    );
     const image = readKernelImage(read("vmlinuz"), { unpacked: read("vmlinux") });
     const initramfs = buildInitramfs({ busybox: read("busybox"), modules });
     return { image, initramfs, packages: manifest.packages, folder };

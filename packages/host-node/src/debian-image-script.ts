@@ -16,6 +16,8 @@ echo ${hostname} >"$root/etc/hostname"
 printf '127.0.0.1 localhost\\n127.0.1.1 ${hostname}\\n::1 localhost ip6-localhost ip6-loopback\\n' >"$root/etc/hosts"
 printf 'UUID=${uuid} / ext4 errors=remount-ro 0 1\\n' >"$root/etc/fstab"
 # An empty file gets an id at the first boot, without the questions that a missing one brings.
+# Debian's is read-only, for its owner too when that isn't root.
+rm -f "$root/etc/machine-id"
 : >"$root/etc/machine-id"
 chroot "$root" passwd -d root >&2
 printf '[Match]\\nType=ether\\n\\n[Network]\\nDHCP=yes\\n' >"$root/etc/systemd/network/80-ethernet.network"

@@ -1,10 +1,21 @@
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { closeSync, mkdirSync, openSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
+import { userInfo } from "node:os";
+import { dirname, join, resolve } from "node:path";
 import { ParavirtError } from "@paravirt/core";
 import { debianSources, type SourcesOptions } from "./apt-sources.ts";
-import { defaultCacheFolder, makeWorkFolder, removeWorkFolder } from "./cache.ts";
+import { defaultCacheFolder, makeWorkFolder, reason, removeWorkFolder } from "./cache.ts";
 import { customizeScript } from "./debian-image-script.ts";
 
 /** Options of {@link buildDebianImage}. */
@@ -42,7 +53,8 @@ export const DEBIAN_IMAGE_PACKAGES: readonly string[] = [
 ];
 
 const DEFAULT_SIZE = 2 * 1024 * 1024 * 1024;
-const LEAST_SIZE = 64 * 1024 * 1024;
+/** Less than the packages that every image has. */
+const LEAST_SIZE = 256 * 1024 * 1024;
 /** ext4 with 4 KiB blocks and no 64-bit feature ends here; nobody needs more for a root. */
 const MOST_SIZE = 16 * 1024 ** 4 - 4096;
 const BLOCK = 4096;
@@ -50,21 +62,24 @@ const BLOCK = 4096;
 /**
  * Makes a bootable Debian as a raw disk image at `path`: one ext4 file system, without partitions, kernel or boot
  * loader, for a kernel that comes from outside. root logs in on the console without a password. Uses mmdebstrap and mke2fs
- * and the machine's own package sources; without root, mmdebstrap needs user namespaces or fakechroot, and fakeroot packs
- * the files. Resolves when the image is complete; until then there is no file at `path`. Throws `UNAVAILABLE` when a
- * program is missing or a package can't be had, `OUT_OF_RANGE` for an impossible size or one that is too small.
+ * and the machine's own package sources; without root, mmdebstrap needs fakechroot, or newuidmap and a range of the user's
+ * own in /etc/subuid and /etc/subgid, and fakeroot packs the files, without capabilities of files (ping is setuid instead).
+ * Resolves when the image is complete; until then there
+ * is no file at `path`. Throws `UNAVAILABLE` when a program or the folder of `path` is missing or a package can't be had,
+ * `OUT_OF_RANGE` for an impossible size or one that is too small.
  */
 export async function buildDebianImage(path: string, options: DebianImageOptions = {}): Promise<void> {
   const size = options.size ?? DEFAULT_SIZE;
   if (!Number.isSafeInteger(size) || size < LEAST_SIZE || size > MOST_SIZE || size % BLOCK !== 0)
     throw new ParavirtError(
       "OUT_OF_RANGE",
-      `a disk of ${size} bytes; ${LEAST_SIZE} to ${MOST_SIZE} in steps of ${BLOCK} are possible`,
+      `a disk of ${size} bytes; ${LEAST_SIZE} (256 MiB) to ${MOST_SIZE} in steps of ${BLOCK} are possible`,
     );
   for (const name of options.packages ?? []) checkName("package", name, /^[a-z0-9][a-z0-9.+:~=/-]*$/);
   if (options.suite !== undefined) checkName("Debian release", options.suite, /^[a-z][a-z0-9-]*$/);
   const hostname = options.hostname ?? "debian";
   checkName("host name", hostname, /^[a-z0-9]([a-z0-9-]{0,62})$/);
+  needFolder(path);
   await needPrograms(options);
   const { suite, lines, settings } = await debianSources(options);
   const work = makeWorkFolder(options.cacheFolder ?? defaultCacheFolder());
@@ -78,6 +93,16 @@ export async function buildDebianImage(path: string, options: DebianImageOptions
     await place(image, path);
   } finally {
     removeWorkFolder(work);
+  }
+}
+
+/** What can't be written in the end is better said at once. */
+function needFolder(path: string): void {
+  const folder = dirname(resolve(path));
+  try {
+    accessSync(folder, constants.W_OK);
+  } catch (error) {
+    throw new ParavirtError("UNAVAILABLE", `no image can be made in ${folder}: ${reason(error)}`, { cause: error });
   }
 }
 
@@ -102,11 +127,32 @@ async function needPrograms({ signal }: DebianImageOptions): Promise<void> {
   const test = `for name in ${names.join(" ")}; do command -v $name >/dev/null || echo $name; done`;
   const { stdout } = await run("sh", ["-c", test], { signal });
   const missing = stdout.split("\n").filter((name) => name !== "");
-  if (missing.length === 0) return;
+  if (missing.length === 0) {
+    if (!isRoot()) await needUserMode(signal);
+    return;
+  }
   const install = [...new Set(missing.map((name) => packages[name]!))].join(" ");
   throw new ParavirtError(
     "UNAVAILABLE",
     `${missing.join(" and ")} missing: install them by "apt-get install ${install}"`,
+  );
+}
+
+/** mmdebstrap says of this only that it can't choose. */
+async function needUserMode(signal: AbortSignal | undefined): Promise<void> {
+  const { uid, username } = userInfo();
+  const has = async (name: string): Promise<boolean> =>
+    (await run("sh", ["-c", `command -v ${name}`], { signal })).status === 0;
+  if (await has("fakechroot")) return;
+  const range = (file: string): boolean => {
+    const text = existsSync(file) ? readFileSync(file, "utf8") : "";
+    return text.split("\n").some((line) => [String(uid), username].includes(line.split(":")[0]!));
+  };
+  if ((await has("newuidmap")) && range("/etc/subuid") && range("/etc/subgid")) return;
+  throw new ParavirtError(
+    "UNAVAILABLE",
+    'without root an image needs fakechroot ("apt-get install fakechroot"), or newuidmap (uidmap) and a range for ' +
+      `${username} in /etc/subuid and /etc/subgid`,
   );
 }
 
@@ -143,7 +189,7 @@ async function bootstrap(
         const step = /^I: (.*?)(\.\.\.)?$/.exec(line)?.[1];
         if (
           step !== undefined &&
-          !/tempdir|success|^done$|^automatically|^chroot arch|^finding|^running --customize/.test(step)
+          !/tempdir|success|^done$|^automatically|^chroot arch|^finding|^running --customize|received signal/.test(step)
         )
           options.onProgress?.(step);
       },
@@ -165,7 +211,12 @@ async function makeFileSystem(
   mkdirSync(root);
   // The image is a new file, so its inode tables are zeros already, and no guest has to write them.
   const features = "-q -F -t ext4 -m 1 -E assume_storage_prezeroed=1,root_owner=0:0";
-  const script = `tar -C "$1" --numeric-owner --xattrs --xattrs-include='*' -xpf "$2" && rm "$2" &&
+  // A capability that fakeroot pretends to set makes mke2fs give up. ping is the only file of Debian's base that has one,
+  // and setuid is how its package helps itself where there are none.
+  const unpack = isRoot()
+    ? `tar -C "$1" --numeric-owner --xattrs --xattrs-include='*' -xpf "$2"`
+    : `tar -C "$1" --numeric-owner -xpf "$2" && chmod u+s "$1/usr/bin/ping"`;
+  const script = `${unpack} && rm "$2" &&
     mke2fs ${features} -L root -U "$4" -b ${BLOCK} -d "$1" "$3" "$5"`;
   const words = ["sh", "-c", script, "sh", root, archive, image, uuid, String(size / BLOCK)];
   const program = isRoot() ? words : ["fakeroot", "--", ...words];
@@ -240,7 +291,9 @@ function run(program: string, args: readonly string[], options: RunOptions): Pro
 /** One clear line from what a program said. */
 function failed(program: string, stderr: string): ParavirtError {
   const lines = stderr.split("\n").filter((line) => line.trim() !== "");
-  const said = lines.find((line) => /^E:/.test(line) && !/ failed to (start|run)|setup failed/.test(line));
-  const line = said ?? lines.at(-1) ?? "no message";
+  const said = lines.find((line) => /^E:/.test(line) && !/ failed to (start|run)|(setup|command) failed/.test(line));
+  // What fails inside of the new system says so itself, before mmdebstrap repeats the whole command.
+  const command = lines.findIndex((line) => /^E: (setup|command) failed/.test(line));
+  const line = said ?? lines[command - 1] ?? lines.at(-1) ?? "no message";
   return new ParavirtError("UNAVAILABLE", `${program} failed: ${line.replace(/^E:\s*/, "")}`);
 }

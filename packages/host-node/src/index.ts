@@ -12,6 +12,7 @@ export {
   GUEST_MODULES,
   type GuestPackage,
   type GuestProgress,
+  MODULE_PARAMETERS,
   XEN_MODULES,
 } from "./debian-guest.ts";
 export { buildDebianImage, DEBIAN_IMAGE_PACKAGES, type DebianImageOptions } from "./debian-image.ts";

@@ -79,7 +79,7 @@ const FEATURE_WORDS: readonly FeatureWord[] = [
       sha_ni: 29,
     },
   },
-  { leaf: 7, register: ECX, bits: { rdpid: 22 } },
+  { leaf: 7, register: ECX, bits: { vaes: 9, vpclmulqdq: 10, rdpid: 22 } },
   { leaf: 7, register: EDX, bits: { fsrm: 4 } },
   {
     leaf: 0x80000001,
@@ -181,12 +181,16 @@ export function featureNames(names: readonly string[]): readonly string[] {
   return names.map((name) => ALIASES[name] ?? name);
 }
 
-/** Base leaves as recorded (columns EAX EBX ECX EDX); feature words are filled by name, others by code. */
+/**
+ * Base leaves as recorded (columns EAX EBX ECX EDX); feature words are filled by name, others by code. The signature is not
+ * the recorded 0x663 but that of QEMU's qemu64 today, family 15: Linux believes an older AMD processor's string
+ * instructions to be slow (REP_GOOD), and clears and copies pages word by word.
+ */
 const BASE_LEAVES: readonly (readonly [number, number, number, number, number])[] = [
   [0x00000000, 0x0000000d, 0x68747541, 0x444d4163, 0x69746e65], // "AuthenticAMD"
-  [0x00000001, 0x00000663, 0x00000800, 0x00000000, 0x00000000], // CLFLUSH line of 64 bytes
+  [0x00000001, 0x00060fb1, 0x00000800, 0x00000000, 0x00000000], // CLFLUSH line of 64 bytes
   [0x80000000, 0x80000008, 0x68747541, 0x444d4163, 0x69746e65],
-  [0x80000001, 0x00000663, 0x00000000, 0x00000000, 0x00000000],
+  [0x80000001, 0x00060fb1, 0x00000000, 0x00000000, 0x00000000],
   [0x80000005, 0x01ff01ff, 0x01ff01ff, 0x40020140, 0x40020140],
   [0x80000006, 0x00000000, 0x42004200, 0x02008140, 0x00808140],
   [0x80000008, 0x00003028, 0x00000000, 0x00000000, 0x00000000],

@@ -21,12 +21,12 @@ export const DIFFERENCES: readonly Difference[] = [
   {
     subject: "Time-stamp counter",
     xen: "The host's own, or emulated, at the host's frequency.",
-    here: "Counted from the machine's clock at a fixed frequency, 1 GHz unless the VMM says otherwise; the same on all VCPUs, never emulated (CPUID leaf 0x40000003 says so). RDTSC never traps.",
+    here: "Counted from the machine's clock at a fixed frequency, 1 GHz unless the VMM says otherwise; the same on all VCPUs, never emulated (CPUID leaf 0x40000003 says so). RDTSC never traps. At 1 GHz the time info is marked TSC_STABLE, and the vDSO of Linux reads the clock without a system call.",
   },
   {
     subject: "CPUID features",
     xen: "What the host's processor has, less what PV guests may not see.",
-    here: "The leaves recorded on Xen 4.17.7, less the features that the engine does not execute. CPUID without the forced-emulation prefix gives the same answers.",
+    here: "The leaves recorded on Xen 4.17.7, less the features that the engine does not execute. The signature is family 15, not the recorded family 6, for which Linux avoids string instructions. CPUID without the forced-emulation prefix gives the same answers.",
   },
   {
     subject: "XSAVE",

@@ -183,7 +183,7 @@ describe("CPUID", () => {
   test("the base leaves are those recorded, with the features that were asked for", () => {
     expect(cpuid(0)).toEqual([0xd, 0x68747541, 0x444d4163, 0x69746e65]);
     const [eax, ebx, ecx, edx] = cpuid(1) as [number, number, number, number];
-    expect(eax).toBe(0x663);
+    expect(eax).toBe(0x60fb1);
     expect(ebx).toBe(0x00020800);
     expect(ecx >>> 31).toBe(1);
     // Nothing that Xen hides from PV guests: VME PSE SEP MTRR PGE PSE36.
@@ -226,6 +226,18 @@ describe("CPUID", () => {
     expect([policy.xcr0, policy.guestCr4 & 0x40000n]).toEqual([3n, 0x40000n]);
     vcpu.cr4 |= 0x40000n;
     expect((leaf(1, 0)[2] as number) & OSXSAVE).toBe(OSXSAVE);
+    // With AVX the upper halves of 16 registers follow, once they are enabled.
+    const wide = new FakeGuest(testHypervisor({ cpuid: { features: [...features, "avx", "avx2", "fma", "f16c"] } }));
+    const wideLeaf = (number: number, subleaf: number) => {
+      wide.hypervisor.cpuid.answer(wide.vcpu, number, subleaf, out);
+      return [...out];
+    };
+    expect(wideLeaf(0xd, 0)).toEqual([7, 576, 832, 0]);
+    wide.vcpu.cpu.xcr0 = 7n;
+    expect(wideLeaf(0xd, 0)).toEqual([7, 832, 832, 0]);
+    expect(wideLeaf(0xd, 2)).toEqual([256, 576, 0, 0]);
+    expect((wideLeaf(1, 0)[2] as number) & 0x30001000).toBe(0x30001000);
+    expect(wideLeaf(7, 0)[1]).toBe(1 << 5);
     // Without the feature there is none of it.
     guest.hypervisor.cpuid.answer(guest.vcpu, 0xd, 0, out);
     expect([...out]).toEqual([0, 0, 0, 0]);

@@ -1,4 +1,5 @@
 import { ParavirtError } from "@paravirt/core";
+import { XENPVCLOCK } from "@paravirt/xen-abi";
 import { SHARED_INFO, VCPU_INFO, VCPU_TIME } from "./abi.ts";
 import type { Domain } from "./domain.ts";
 import { guestLoad, guestStore } from "./guest-memory.ts";
@@ -60,7 +61,9 @@ export function fillVcpuTime(vcpu: VirtualCpu, view: DataView, at: number, now: 
   view.setBigUint64(at + VCPU_TIME.systemTime, now, true);
   view.setUint32(at + VCPU_TIME.multiplier, tsc.multiplier, true);
   view.setInt8(at + VCPU_TIME.shift, tsc.shift);
-  view.setUint8(at + VCPU_TIME.flags, 0);
+  // With a tick a nanosecond every stamp gives the same time on every VCPU, and Linux reads the clock without a system call;
+  // other scales are rounded, and renewed.
+  view.setUint8(at + VCPU_TIME.flags, tsc.khz === 1_000_000 ? XENPVCLOCK.TSC_STABLE_BIT : 0);
   view.setUint32(at + VCPU_TIME.version, (version + 1) >>> 0, true);
 }
 

@@ -1,4 +1,4 @@
-import { EVTCHNOP, HYPERVISOR, layout, RUNSTATE, SCHEDOP, VCPUOP, VIRQ } from "@paravirt/xen-abi";
+import { EVTCHNOP, HYPERVISOR, layout, RUNSTATE, SCHEDOP, VCPUOP, VIRQ, XENPVCLOCK } from "@paravirt/xen-abi";
 import fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
 import { ARGUMENTS, at, FakeGuest, type TestClock, testHypervisor } from "../test/fake-guest.ts";
@@ -53,7 +53,7 @@ describe("shared time", () => {
       tsc_shift: 1,
       system_time: clock.time,
       tsc_timestamp: clock.time,
-      flags: 0,
+      flags: XENPVCLOCK.TSC_STABLE_BIT,
     });
   });
 

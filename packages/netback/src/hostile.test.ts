@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { testSegment } from "../../net/test/frames.ts";
-import { createTestPort, createTestVif, TestGuest, type TestPort, TestQueue } from "../test/frontend.ts";
+import { FakeGuest } from "../../xenbus/test/fake-guest.ts";
+import { createTestPort, createTestVif, type TestPort, TestQueue } from "../test/frontend.ts";
 import { openConnection } from "./connection.ts";
 import { MulticastFilter } from "./multicast.ts";
 import { createStatistics } from "./statistics.ts";
@@ -65,7 +66,7 @@ type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
 const RUNS = 3000;
 
-function act(guest: TestGuest, port: TestPort, queue: TestQueue, action: Step): void {
+function act(guest: FakeGuest, port: TestPort, queue: TestQueue, action: Step): void {
   switch (action.what) {
     case "slot":
       if (queue.tx.room > 0) queue.txSlot(action);
@@ -112,7 +113,7 @@ test("thousands of hostile rings: turns end, nothing is thrown, nothing leaks", 
   let closed = 0;
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), fc.boolean(), fc.boolean(), (steps, offloads, modern) => {
-      const guest = new TestGuest();
+      const guest = new FakeGuest();
       const port = createTestPort(offloads);
       const queue = new TestQueue(guest, !modern);
       const reasons: string[] = [];
@@ -137,7 +138,7 @@ test("thousands of hostile rings: turns end, nothing is thrown, nothing leaks", 
       // Grants that steps can name: small numbers, the rings' own among them.
       for (let ref = 0; ref < 40; ref++) {
         const bytes = new Uint8Array(ref % 5 === 0 ? 100 : 4096);
-        if (!guest.grants.has(ref)) guest.grants.set(ref, { bytes, readOnly: ref % 3 === 0, mapped: 0 });
+        if (!guest.grants.has(ref)) guest.grants.set(ref, { bytes, readOnly: ref % 3 === 0 });
       }
       for (const action of steps) act(guest, port, queue, action);
       guest.signal(queue.txPort);

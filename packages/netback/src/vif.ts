@@ -1,5 +1,4 @@
 import { type PacketPort, ParavirtError } from "@paravirt/core";
-import { XENBUS_STATE } from "@paravirt/xen-abi";
 import {
   createXenbusBackend,
   type Device,
@@ -129,11 +128,7 @@ class VirtualCard implements Vif {
     const onBroken = (end: XenbusEnd, reason: string): void => {
       const text = `the frontend's rings are broken: ${reason}`;
       onError(new ParavirtError("BAD_ARGUMENT", text));
-      const close = async (): Promise<void> => {
-        await end.write({ error: text });
-        if (end.state !== XENBUS_STATE.Closed) await end.switchTo(XENBUS_STATE.Closing);
-      };
-      close().catch(onError);
+      end.fail(text).catch(onError);
     };
     try {
       return await createXenbusBackend({

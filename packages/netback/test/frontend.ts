@@ -1,11 +1,10 @@
 // A guest with a network driver, for tests: written from io/netif.h and io/ring.h, not from our backend.
 import type { PacketOffload, PacketPort } from "@paravirt/core";
-import { createFrontRing, type DeviceContext, type FrontRing, type GuestPort } from "@paravirt/xenbus";
-import { addDevice, createXenstore, createXenstoreClient, localLink, populateDomain } from "@paravirt/xenstore";
+import { createFrontRing, type DeviceContext, type FrontRing } from "@paravirt/xenbus";
+import { createDeviceStore } from "../../xenbus/test/device-store.ts";
+import { FakeGuest } from "../../xenbus/test/fake-guest.ts";
 import { createVif, type Vif, type VifOptions } from "../src/index.ts";
 
-const BACK = "/local/domain/0/backend/vif/1/0";
-const FRONT = "/local/domain/1/device/vif/0";
 export const MAC = "00:16:3e:11:22:33";
 
 /** A frame with what is still to be done to it, as one end of a cable saw it. */
@@ -40,96 +39,6 @@ export function createTestPort(takesOffloads: boolean): TestPort {
   };
 }
 
-interface Grant {
-  readonly bytes: Uint8Array;
-  readonly readOnly: boolean;
-  mapped: number;
-}
-
-/** The memory, event channels and turns of a guest. */
-export class TestGuest implements GuestPort {
-  readonly domid = 1 as GuestPort["domid"];
-  readonly grants = new Map<number, Grant>();
-  private readonly listeners = new Map<number, () => void>();
-  private readonly pending: (() => void)[] = [];
-  /** How often the guest was signalled, by port. */
-  readonly signals = new Map<number, number>();
-  readonly unbound = new Set<number>();
-  private next = 8;
-  /** Called before each mapping, so that a test can take grants back in the middle of things. */
-  onMap: (ref: number) => void = () => {};
-
-  grant(bytes: Uint8Array, readOnly = false): number {
-    const ref = this.next++;
-    this.grants.set(ref, { bytes, readOnly, mapped: 0 });
-    return ref;
-  }
-
-  channel(): number {
-    const port = this.next++;
-    this.unbound.add(port);
-    return port;
-  }
-
-  mapGrant(ref: number, options: { readonly readOnly?: boolean } = {}) {
-    this.onMap(ref);
-    const grant = this.grants.get(ref);
-    if (grant === undefined || (grant.readOnly && options.readOnly !== true)) return -1;
-    grant.mapped++;
-    let held = true;
-    return {
-      bytes: grant.bytes,
-      readOnly: options.readOnly ?? false,
-      written() {},
-      release() {
-        if (held) grant.mapped--;
-        held = false;
-      },
-    };
-  }
-
-  bindEventChannel(port: number, listener: () => void) {
-    if (!this.unbound.delete(port)) return -22;
-    this.listeners.set(port, listener);
-    this.pending.push(listener);
-    return {
-      notify: () => {
-        this.signals.set(port, (this.signals.get(port) ?? 0) + 1);
-      },
-      close: () => {
-        if (this.listeners.get(port) !== listener) return;
-        this.listeners.delete(port);
-        this.unbound.add(port);
-      },
-    };
-  }
-
-  later(work: () => void): void {
-    this.pending.push(work);
-  }
-
-  /** Signals the backend. */
-  signal(port: number): void {
-    const listener = this.listeners.get(port);
-    if (listener !== undefined) this.pending.push(listener);
-  }
-
-  /** Runs the machine's turns until nothing is waiting; answers how many that took. */
-  run(limit = 1000): number {
-    let turns = 0;
-    while (this.pending.length > 0) {
-      if (turns++ >= limit) throw new Error("the backend never comes to an end");
-      for (const work of this.pending.splice(0)) work();
-    }
-    return turns;
-  }
-
-  /** Grants that the backend holds. */
-  get mapped(): number {
-    return [...this.grants.values()].reduce((sum, grant) => sum + grant.mapped, 0);
-  }
-}
-
 /** Flags and pieces of a frame to be sent. */
 export interface TestSend {
   readonly flags?: number;
@@ -140,7 +49,7 @@ export interface TestSend {
 
 /** One queue of a frontend. */
 export class TestQueue {
-  readonly guest: TestGuest;
+  readonly guest: FakeGuest;
   readonly txPage = new Uint8Array(4096);
   readonly rxPage = new Uint8Array(4096);
   readonly tx: FrontRing;
@@ -154,7 +63,7 @@ export class TestQueue {
   private readonly order: number[] = [];
   private nextId = 1;
 
-  constructor(guest: TestGuest, oneChannel = false) {
+  constructor(guest: FakeGuest, oneChannel = false) {
     this.guest = guest;
     this.txRef = guest.grant(this.txPage);
     this.rxRef = guest.grant(this.rxPage);
@@ -249,8 +158,7 @@ export class TestQueue {
     if (this.order.shift() !== id) throw new Error(`page ${id} was answered out of its turn`);
     const buffer = this.buffers.get(id)!;
     this.buffers.delete(id);
-    const grant = this.guest.grants.get(buffer.ref);
-    if (grant !== undefined && grant.mapped > 0) throw new Error(`the page of grant ${buffer.ref} is still mapped`);
+    if (this.guest.mappedOf(buffer.ref) > 0) throw new Error(`the page of grant ${buffer.ref} is still mapped`);
     const status = slot.getInt16(6, true);
     const offset = slot.getUint16(2, true);
     return { bytes: buffer.bytes.slice(offset, offset + Math.max(0, status)), flags: slot.getUint16(4, true), status };
@@ -296,30 +204,18 @@ const NODES: TestNodes = {
 
 /** A vif with its nodes in a store, its port and a guest that hasn't looked at it yet. */
 export async function createTestVif(options: Partial<VifOptions> = {}, takesOffloads = true) {
-  const store = createXenstore();
-  const ring = { port: 1, frame: 1 };
-  populateDomain(store.local, {
-    domid: 1,
-    name: "guest",
-    uuid: "00000000-0000-0000-0000-000000000001",
-    memoryKiB: 1024,
-    vcpus: 1,
-    store: ring,
-    console: ring,
-  });
   const port = createTestPort(takesOffloads);
   const vif: Vif = createVif({ port, mac: MAC, ...options });
-  addDevice(store.local, { domid: 1, ...vif });
-  const guest = new TestGuest();
+  const { store, back, front, toolstack, guest: own, readBack, readFront } = createDeviceStore(vif);
+  const guest = new FakeGuest();
   const errors: unknown[] = [];
   const context: DeviceContext = {
     guest,
-    store: createXenstoreClient(localLink(store, 0)),
-    path: BACK,
+    store: toolstack,
+    path: back,
     onError: (error) => errors.push(error),
   };
   const backend = await vif.start(context);
-  const own = createXenstoreClient(localLink(store, 1));
   const settle = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 5));
   return {
     vif,
@@ -330,9 +226,9 @@ export async function createTestVif(options: Partial<VifOptions> = {}, takesOffl
     store,
     context,
     settle,
-    read: (name: string) => store.local.read(`${BACK}/${name}`),
-    readFront: (name: string) => store.local.read(`${FRONT}/${name}`),
-    write: (name: string, value: string) => own.write(`${FRONT}/${name}`, value),
+    read: readBack,
+    readFront,
+    write: (name: string, value: string) => own.write(`${front}/${name}`, value),
     /** Connects a frontend with these queues. */
     async connect({ queues = 1, oneChannel = false, nodes = {} as TestNodes } = {}): Promise<TestQueue[]> {
       const made = Array.from({ length: queues }, () => new TestQueue(guest, oneChannel));
@@ -349,8 +245,8 @@ export async function createTestVif(options: Partial<VifOptions> = {}, takesOffl
       });
       if (queues > 1) written["multi-queue-num-queues"] = String(queues);
       for (const [name, value] of Object.entries({ ...written, ...nodes }))
-        if (value !== undefined) await own.write(`${FRONT}/${name}`, value);
-      await own.write(`${FRONT}/state`, "3");
+        if (value !== undefined) await own.write(`${front}/${name}`, value);
+      await own.write(`${front}/state`, "3");
       await settle();
       guest.run();
       return made;

@@ -1,99 +1,24 @@
 // A guest with a 9pfs driver, for tests: written from Xen's docs/misc/9pfs, not from our backend.
-import type { DeviceContext, GrantedPage, GuestPort, XenbusBackend } from "@paravirt/xenbus";
-import { addDevice, createXenstore, createXenstoreClient, localLink, populateDomain } from "@paravirt/xenstore";
+import type { DeviceContext, XenbusBackend } from "@paravirt/xenbus";
+import { createDeviceStore } from "../../xenbus/test/device-store.ts";
+import { FakeGuest } from "../../xenbus/test/fake-guest.ts";
 import { createShareDevice } from "../src/backend.ts";
 import { decodeMessage, encodeMessage, type P9Fields, type P9Message, type P9MessageName } from "../src/codec.ts";
 import type { P9Server } from "../src/server.ts";
 
-const BACK = "/local/domain/0/backend/9pfs/1/0";
-const FRONT = "/local/domain/1/device/9pfs/0";
 const PAGE = 4096;
 
-/** Memory, grants, event channels and turns. */
-export class ShareGuest implements GuestPort {
-  readonly domid = 1 as GuestPort["domid"];
+/** A guest that grants pages of its memory. */
+export class ShareGuest extends FakeGuest {
   readonly memory = new Uint8Array(16 << 20);
-  readonly grants = new Map<number, { readonly bytes: Uint8Array; mapped: number }>();
-  readonly #listeners = new Map<number, () => void>();
-  readonly #turns: (() => void)[] = [];
-  readonly unbound = new Set<number>();
-  signals = 0;
   #nextPage = 0;
-  #next = 8;
 
   /** A fresh page and the grant of it; with `gap` not beside the one before. */
   page(gap = 0): { readonly ref: number; readonly bytes: Uint8Array } {
     this.#nextPage += gap;
     const at = this.#nextPage++ * PAGE;
     const bytes = this.memory.subarray(at, at + PAGE);
-    const ref = this.#next++;
-    this.grants.set(ref, { bytes, mapped: 0 });
-    return { ref, bytes };
-  }
-
-  channel(): number {
-    const port = this.#next++;
-    this.unbound.add(port);
-    return port;
-  }
-
-  mapGrant(ref: number): GrantedPage | number {
-    const grant = this.grants.get(ref);
-    if (grant === undefined) return -1;
-    grant.mapped++;
-    let held = true;
-    return {
-      bytes: grant.bytes,
-      readOnly: false,
-      written() {},
-      release() {
-        if (held) grant.mapped--;
-        held = false;
-      },
-    };
-  }
-
-  bindEventChannel(port: number, listener: () => void): { notify(): void; close(): void } | number {
-    if (!this.unbound.delete(port)) return -22;
-    this.#listeners.set(port, listener);
-    this.#turns.push(listener);
-    return {
-      notify: () => {
-        this.signals++;
-      },
-      close: () => this.#listeners.delete(port),
-    };
-  }
-
-  later(work: () => void): void {
-    this.#turns.push(work);
-  }
-
-  signal(port: number): void {
-    const listener = this.#listeners.get(port);
-    if (listener !== undefined) this.#turns.push(listener);
-  }
-
-  /** Runs turns, and what they put off, until nothing is left; answers how many there were. */
-  async run(limit = 100_000): Promise<number> {
-    let count = 0;
-    for (let quiet = 0; quiet < 3; ) {
-      await new Promise((resolve) => setImmediate(resolve));
-      quiet = this.#turns.length > 0 ? 0 : quiet + 1;
-      for (const turn of this.#turns.splice(0)) {
-        if (count++ > limit) throw new Error("the backend never comes to an end");
-        turn();
-      }
-    }
-    return count;
-  }
-
-  get mapped(): number {
-    return [...this.grants.values()].reduce((sum, { mapped }) => sum + mapped, 0);
-  }
-
-  get bound(): number {
-    return this.#listeners.size;
+    return { ref: this.grant(bytes), bytes };
   }
 }
 
@@ -173,36 +98,25 @@ export class ShareRing {
 
 /** A device between a guest and a server, with its store. */
 export async function createShareBed(server: P9Server) {
-  const store = createXenstore();
-  const ring = { port: 1, frame: 1 };
-  populateDomain(store.local, {
-    domid: 1,
-    name: "guest",
-    uuid: "00000000-0000-0000-0000-000000000001",
-    memoryKiB: 1024,
-    vcpus: 1,
-    store: ring,
-    console: ring,
-  });
   const device = createShareDevice({ server, tag: "src", id: 0 });
-  addDevice(store.local, { domid: 1, ...device });
+  const { back, toolstack, readBack, readFront, writeFront } = createDeviceStore(device);
   const guest = new ShareGuest();
   const errors: string[] = [];
   const context: DeviceContext = {
     guest,
-    store: createXenstoreClient(localLink(store, 0)),
-    path: BACK,
+    store: toolstack,
+    path: back,
     onError: (error) => errors.push(error instanceof Error ? error.message : String(error)),
   };
   const backend: XenbusBackend = await device.start(context);
-  const write = (name: string, value: string | number): void => store.local.write(`${FRONT}/${name}`, String(value));
+  const write = (name: string, value: string | number): void => writeFront(name, String(value));
   return {
     guest,
     errors,
     backend,
     write,
-    read: (name: string) => store.local.read(`${BACK}/${name}`),
-    readFront: (name: string) => store.local.read(`${FRONT}/${name}`),
+    read: readBack,
+    readFront,
     /** Writes the nodes of a frontend and goes to Initialised. */
     async connect(rings: readonly ShareRing[], nodes: Readonly<Record<string, string | number>> = {}): Promise<string> {
       write("version", 1);
@@ -213,13 +127,13 @@ export async function createShareBed(server: P9Server) {
       }
       for (const [name, value] of Object.entries(nodes)) write(name, value);
       write("state", 3);
-      await guest.run();
-      return store.local.read(`${BACK}/state`) ?? "";
+      await guest.settle();
+      return readBack("state") ?? "";
     },
     async state(value: number): Promise<string> {
       write("state", value);
-      await guest.run();
-      return store.local.read(`${BACK}/state`) ?? "";
+      await guest.settle();
+      return readBack("state") ?? "";
     },
   };
 }

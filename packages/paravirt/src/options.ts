@@ -63,7 +63,7 @@ const GUEST_OPTIONS: readonly OptionRow[] = [
   {
     name: "cpu",
     value: "MODEL",
-    help: "x86-64-v1, x86-64-v2 or max: what CPUID shows; other instructions raise #UD (max)",
+    help: "x86-64-v1, x86-64-v2, x86-64-v3 (AVX2) or max (all but AVX): what CPUID shows; other instructions raise #UD (max)",
   },
   { name: "name", value: "S", help: "name of the domain" },
   { name: "append", value: "STRING", help: "words added to the kernel's command line" },

@@ -27,6 +27,10 @@ export function decodeStepCase(line: string): StepCase {
       throw bad("rflags", fields.rflags, `no bits but 0x${RFLAGS_BITS.toString(16)}`);
   }
   test.xmm.set(registers(fields.xmm, "xmm", 16, 16));
+  if (fields.ymmh !== undefined) {
+    test.ymmh = new Uint8Array(256);
+    test.ymmh.set(registers(fields.ymmh, "ymmh", 16, 16));
+  }
   if (fields.mxcsr !== undefined) {
     const mxcsr = number(fields.mxcsr, "mxcsr", 32);
     if ((mxcsr & ~MXCSR_BITS) !== 0n) throw bad("mxcsr", fields.mxcsr, `no bits but 0x${MXCSR_BITS.toString(16)}`);
@@ -53,16 +57,17 @@ export function encodeStepOutcome(outcome: StepOutcome): string {
       : `{"vector":${exception.vector},"error":"${hex(exception.error)}","cr2":"${hex(exception.cr2)}"}`;
   const general = REGISTERS.map((name, index) => `"${name}":"${hex(regs[index]!)}"`).join(",");
   const changed = changes.map(({ at, bytes }) => `["${hex(at)}","${text(bytes)}"]`).join(",");
+  const upper = outcome.ymmh === undefined ? "" : `"ymmh":[${slices(outcome.ymmh, 16)}],`;
   return (
     `{"rip":"${hex(outcome.rip)}","exception":${fault},"regs":{${general}},"rflags":"${hex(outcome.rflags)}",` +
-    `"xmm":[${slices(outcome.xmm, 16)}],"mxcsr":"${hex(outcome.mxcsr)}",` +
+    `"xmm":[${slices(outcome.xmm, 16)}],${upper}"mxcsr":"${hex(outcome.mxcsr)}",` +
     `"fpu":{"cw":"${hex(fpu.cw)}","sw":"${hex(fpu.sw)}","tw":"${hex(fpu.tw)}","st":[${slices(fpu.st, 10)}]},` +
     `"pages":[${changed}]}`
   );
 }
 
 const NUMBER = /^(0x[0-9a-fA-F]{1,64}|[0-9]{1,20})$/;
-const FIELDS = ["code", "at", "mode", "regs", "rflags", "xmm", "mxcsr", "fpu", "segments", "pages"];
+const FIELDS = ["code", "at", "mode", "regs", "rflags", "xmm", "ymmh", "mxcsr", "fpu", "segments", "pages"];
 
 function parse(line: string): unknown {
   try {

@@ -21,6 +21,7 @@ interface Answer {
   readonly regs: Readonly<Record<string, string>>;
   readonly rflags: string;
   readonly xmm: readonly string[];
+  readonly ymmh?: readonly string[];
   readonly mxcsr: string;
   readonly fpu: { readonly cw: string; readonly sw: string; readonly tw: string; readonly st: readonly string[] };
   readonly pages: readonly (readonly [string, string])[];
@@ -50,6 +51,21 @@ test("an answer has every field in full", () => {
   expect(fpu).toEqual({ cw: "0x37f", sw: "0x0", tw: "0x0", st: Array(8).fill("0".repeat(20)) });
 });
 
+test("upper halves of YMM registers are taken and given, and shown unasked only where they are not zero", () => {
+  const all = (byte: string) => Array(16).fill(byte.repeat(16));
+  const answered = ask({ code: "c5f5fec0", xmm: all("11"), ymmh: all("22") }); // vpaddd ymm0, ymm1, ymm0
+  expect([answered.xmm[0], answered.ymmh?.[0], answered.ymmh?.[1]]).toEqual([
+    "22".repeat(16),
+    "44".repeat(16),
+    "22".repeat(16),
+  ]);
+  // vpaddd xmm0, xmm1, xmm0 clears the upper half, paddd xmm0, xmm1 keeps it.
+  expect(ask({ code: "c5f1fec0", ymmh: all("22") }).ymmh?.[0]).toBe("00".repeat(16));
+  expect(ask({ code: "660ffec1", ymmh: all("22") }).ymmh?.[0]).toBe("22".repeat(16));
+  expect(ask({ code: "c5f1fec0", xmm: all("11") }).ymmh).toBeUndefined();
+  expect(ask({ code: "c4e37d18c001", xmm: all("11") }).ymmh?.[0]).toBe("11".repeat(16)); // vinsertf128 ymm0, ymm0, xmm0, 1
+});
+
 test("page data may be short, long, or begin within a page", () => {
   const load = (pages: object[]) => ask({ code: "488b03", regs: { rbx: "0x600ffc" }, pages });
   expect(load([{ at: "0x600ffc", data: "0102030405060708" }]).regs.rax).toBe("0x807060504030201");
@@ -62,7 +78,9 @@ test("a bad line is answered with the field, its value and what it may be, and t
   const told = (fields: object | string) =>
     JSON.parse(answer[0]!(typeof fields === "string" ? fields : JSON.stringify(fields))).error;
   expect(told("{")).toMatch(/^the line is not JSON: /);
-  expect(told("[]")).toBe("the line []: an object with code, at, mode, regs, rflags, xmm, mxcsr, fpu, segments, pages");
+  expect(told("[]")).toBe(
+    "the line []: an object with code, at, mode, regs, rflags, xmm, ymmh, mxcsr, fpu, segments, pages",
+  );
   expect(told({})).toBe("code nothing: 1 to 15 bytes in hex");
   expect(told({ code: "9" })).toBe('code "9": an even number of hex digits');
   expect(told({ code: "90".repeat(16) })).toBe(`code "${"90".repeat(16)}": 1 to 15 bytes in hex`);

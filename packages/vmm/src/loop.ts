@@ -177,13 +177,17 @@ export class MachineLoop implements SchedulerPort {
     }
     const wait = deadline < 0n ? undefined : Number(deadline - clock.now()) / 1e6;
     if (wait !== undefined && wait <= 0) return hostYield();
+    let woken = false;
     await new Promise<void>((resolve) => {
       const sleep = wait === undefined ? undefined : setTimeout(resolve, Math.min(MAX_SLEEP_MS, Math.ceil(wait)));
       this.wakeUp = () => {
+        woken = true;
         if (sleep !== undefined) clearTimeout(sleep);
         resolve();
       };
     });
     this.wakeUp = undefined;
+    // What the host has for a guest often comes in pieces, a callback each: the guest wakes up once for all that are there.
+    if (woken) await hostYield();
   }
 }

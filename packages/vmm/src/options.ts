@@ -18,7 +18,8 @@ export interface MachineOptions {
   readonly log?: (domain: number, text: string) => void;
   /**
    * The processor that guests see: a level of the x86-64 psABI, or `"max"` (the default), all that the engine implements
-   * but FSGSBASE, which makes a PV kernel's context switches slower. Instructions that CPUID doesn't show raise #UD.
+   * but FSGSBASE, which makes a PV kernel's context switches slower, and AVX, which `"x86-64-v3"` has. Instructions that
+   * CPUID doesn't show raise #UD.
    */
   readonly cpu?: CpuModel | "max";
   /** CPU features that guests see, by their names in /proc/cpuinfo, instead of those of `cpu`. */

@@ -28,7 +28,7 @@ export class CodeEmitter {
   readonly body: ByteBuffer;
   private readonly localTypes: number[] = [];
   private parameterCount = 0;
-  private depth = 0;
+  private labels = 0;
   private readonly free: Record<ValueType, number[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
 
   constructor(capacity: number = 4096) {
@@ -40,8 +40,13 @@ export class CodeEmitter {
     this.body.clear();
     this.localTypes.length = 0;
     this.parameterCount = parameters.length;
-    this.depth = 0;
+    this.labels = 0;
     for (const pool of Object.values(this.free)) pool.length = 0;
+  }
+
+  /** How many blocks, loops and ifs are open. */
+  get depth(): number {
+    return this.labels;
   }
 
   /** Declares a new local and returns its index. */
@@ -216,7 +221,7 @@ export class CodeEmitter {
 
   /** Closes the innermost block, loop or if. */
   end(): this {
-    this.depth--;
+    this.labels--;
     this.body.byte(OP.end);
     return this;
   }
@@ -224,14 +229,14 @@ export class CodeEmitter {
   /** Branches to `label`. */
   br(label: number): this {
     this.body.byte(0x0c);
-    this.body.unsigned(this.depth - label);
+    this.body.unsigned(this.labels - label);
     return this;
   }
 
   /** Branches to `label` if the i32 on the stack is not 0. */
   brIf(label: number): this {
     this.body.byte(0x0d);
-    this.body.unsigned(this.depth - label);
+    this.body.unsigned(this.labels - label);
     return this;
   }
 
@@ -239,8 +244,8 @@ export class CodeEmitter {
   brTable(labels: readonly number[], otherwise: number): this {
     this.body.byte(0x0e);
     this.body.unsigned(labels.length);
-    for (const label of labels) this.body.unsigned(this.depth - label);
-    this.body.unsigned(this.depth - otherwise);
+    for (const label of labels) this.body.unsigned(this.labels - label);
+    this.body.unsigned(this.labels - otherwise);
     return this;
   }
 
@@ -288,7 +293,7 @@ export class CodeEmitter {
   private open(opcode: number, result: ValueType | undefined): number {
     this.body.byte(opcode);
     this.body.byte(result === undefined ? BLOCK_VOID : TYPE[result]);
-    return ++this.depth;
+    return ++this.labels;
   }
 
   private simdPrefix(number: number): void {

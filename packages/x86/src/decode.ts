@@ -1,7 +1,7 @@
 // Longer than a file should be: one function that decodes, in one piece for the sake of its speed.
 import { BASE_RIP, INVALID, type Instruction, NO_REGISTER, PREFIX } from "./instruction.ts";
 import { BASE16, exists, INDEX16, KIND, PREFIX_KIND } from "./prefixes.ts";
-import { CELLS, compilePlace, DISPATCH, INFO, INFO_TABLE, ROW, SELECT, VARIANTS } from "./table/compile.ts";
+import { CELLS, compilePlace, DISPATCH, INFO, INFO_TABLE, OPCODES, ROW, SELECT, VARIANTS } from "./table/compile.ts";
 import { FROM } from "./table/operand.ts";
 
 // Plain constants: code that is not optimized yet would look the fields up every time.
@@ -118,6 +118,9 @@ const NOP_ROW = CELLS[DISPATCH[0x90]! >> 8]!;
 const XCHG_ROW = CELLS[DISPATCH[0x91]! >> 8]!;
 /** The same holds behind F3. */
 const PAUSE_ROW = CELLS[(DISPATCH[0x90]! >> 8) + 2]!;
+
+const VPEXTRD_ROW = OPCODES.findIndex(({ name }) => name === "vpextrd");
+const VPINSRD_ROW = OPCODES.findIndex(({ name }) => name === "vpinsrd");
 
 const UD0 = 0x1ff;
 const UD1 = 0x1b9;
@@ -307,6 +310,9 @@ function decodeFrom(code: Uint8Array, start: number, available: number, mode: Mo
   if (vex) {
     sizeIndex = w && long ? 2 : 1;
     variant = (sizeIndex - 1) | (l << 1);
+    // Outside of 64-bit mode VEX.W is ignored, which AMD's processors don't do here: measured.
+    if (w !== 0 && !long && into.amd && (row === VPEXTRD_ROW || row === VPINSRD_ROW))
+      return fail(into, mode, at - start + 1, available);
     if (vvvv !== 0 && (flags & ROW_VVVV) === 0) return fail(into, mode, at - start + 1, available);
     if (!long) vvvv &= 7;
   } else {

@@ -19,7 +19,7 @@ export interface BackRing {
   readonly broken: boolean;
   /** Requests that were taken and not answered yet. */
   readonly inFlight: number;
-  /** A private copy of the next request, or `undefined` when there is none now. */
+  /** A private copy of the next request, valid until the next is taken, or `undefined` when there is none now. */
   take(): DataView | undefined;
   /** Puts a response into the ring; the frontend sees it after {@link BackRing.push}. Throws `BUG` when no request is unanswered. */
   respond(response: Uint8Array): void;

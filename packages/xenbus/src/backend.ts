@@ -55,8 +55,7 @@ export async function createXenbusBackend(options: XenbusBackendOptions): Promis
       await end.switchTo(Connected);
     } catch (error) {
       await letGo();
-      await end.write({ error: error instanceof Error ? error.message : String(error) });
-      await end.switchTo(Closing);
+      await end.fail(error instanceof Error ? error.message : String(error));
       options.onError(error);
     }
   };

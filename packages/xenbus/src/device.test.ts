@@ -1,6 +1,6 @@
 import { XENBUS_STATE } from "@paravirt/xen-abi";
-import { addDevice, createXenstore, createXenstoreClient, localLink, populateDomain } from "@paravirt/xenstore";
 import { expect, test, vi } from "vitest";
+import { createDeviceStore } from "../test/device-store.ts";
 import {
   createXenbusBackend,
   createXenbusFrontend,
@@ -14,18 +14,12 @@ const BACK = "/local/domain/0/backend/vbd/1/51712";
 const FRONT = "/local/domain/1/device/vbd/51712";
 
 function createDevice() {
-  const store = createXenstore();
-  const ring = { port: 1, frame: 1 };
-  populateDomain(store.local, {
-    domid: 1,
-    name: "guest",
-    uuid: "00000000-0000-0000-0000-000000000001",
-    memoryKiB: 1024,
-    vcpus: 1,
-    store: ring,
-    console: ring,
+  const { store, toolstack, guest } = createDeviceStore({
+    type: "vbd",
+    id: 51712,
+    frontend: {},
+    backend: { mode: "w" },
   });
-  addDevice(store.local, { domid: 1, type: "vbd", id: 51712, frontend: {}, backend: { mode: "w" } });
   const states: string[] = [];
   for (const [name, path] of [
     ["back", BACK],
@@ -34,8 +28,6 @@ function createDevice() {
     store.local.watch(`${path}/state`, () => states.push(`${name} ${store.local.read(`${path}/state`)}`));
   }
   states.length = 0;
-  const toolstack = createXenstoreClient(localLink(store, 0));
-  const guest = createXenstoreClient(localLink(store, 1));
   const log: string[] = [];
   const errors: unknown[] = [];
   const startBackend = (connect?: () => never) =>

@@ -47,6 +47,11 @@ export interface XenbusEnd {
    * Nothing happens when we are in that state. Throws `BAD_ARGUMENT` for a step that there isn't.
    */
   switchTo(state: XenbusState): Promise<void>;
+  /**
+   * Ends the device because the other end did what can't be borne: writes `reason` into our `error` node, for people who
+   * look, and goes to Closing, unless we are Closed.
+   */
+  fail(reason: string): Promise<void>;
   /** Stops listening; states stay as they are. Waits for a running `onOtherState`. */
   close(): Promise<void>;
 }
@@ -73,7 +78,7 @@ export async function openXenbusEnd(options: XenbusEndOptions): Promise<XenbusEn
     }
   }
 
-  return {
+  const end: XenbusEnd = {
     path,
     otherPath,
     get state() {
@@ -97,11 +102,16 @@ export async function openXenbusEnd(options: XenbusEndOptions): Promise<XenbusEn
       });
       state = next;
     },
+    async fail(reason) {
+      await end.write({ error: reason });
+      if (state !== XENBUS_STATE.Closed) await end.switchTo(XENBUS_STATE.Closing);
+    },
     async close() {
       await watch.close().catch(() => undefined); // a connection that ended has no watch to end
       await listening;
     },
   };
+  return end;
 }
 
 async function readIfThere(store: Pick<XenstoreNodes, "read">, path: string): Promise<string | undefined> {

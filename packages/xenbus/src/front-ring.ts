@@ -20,7 +20,7 @@ export interface FrontRing {
   request(request: Uint8Array): void;
   /** Shows the requests to the backend, and wakes it if it asked for that. */
   push(): void;
-  /** A private copy of the next response, or `undefined` when there is none now. */
+  /** A private copy of the next response, valid until the next is taken, or `undefined` when there is none now. */
   take(): DataView | undefined;
   /** Asks to be woken by the next response; true when there is one already, so take on. */
   waitForResponses(): boolean;

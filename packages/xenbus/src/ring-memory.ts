@@ -27,9 +27,11 @@ export interface SharedRingOptions {
 export class RingMemory {
   readonly size: number;
   readonly slotSize: number;
-  readonly #pages: readonly Uint8Array[];
+  readonly #pages: readonly DataView[];
   readonly #pageSize: number;
   readonly #indices: DataView;
+  /** The copy of the slot that was taken last. */
+  readonly #taken: DataView;
 
   constructor({ pages, slotSize }: SharedRingOptions) {
     const first = pages[0];
@@ -42,9 +44,10 @@ export class RingMemory {
       throw new ParavirtError("BAD_ARGUMENT", `no slot of ${slotSize} bytes fits into a ring of ${bytes}`);
     }
     this.slotSize = slotSize;
-    this.#pages = pages;
+    this.#taken = new DataView(new ArrayBuffer(slotSize));
+    this.#pages = pages.map((page) => new DataView(page.buffer, page.byteOffset, page.byteLength));
     this.#pageSize = first.length;
-    this.#indices = new DataView(first.buffer, first.byteOffset, first.byteLength);
+    this.#indices = this.#pages[0]!;
   }
 
   index(at: number): number {
@@ -55,31 +58,35 @@ export class RingMemory {
     this.#indices.setUint32(at, value, true);
   }
 
-  /** A private copy of slot `index`: the peer may rewrite the page, nobody looks at it twice. */
+  /** A private copy of slot `index`: the peer may rewrite the page, nobody looks at it twice. The next copy replaces it. */
   copyOut(index: number): DataView {
-    const slot = new Uint8Array(this.slotSize);
-    this.#pieces(index, slot.length, (page, at, from, count) => slot.set(page.subarray(at, at + count), from));
-    return new DataView(slot.buffer);
+    this.#copy(index, this.#taken, "out");
+    return this.#taken;
   }
 
   copyIn(index: number, bytes: Uint8Array): void {
     if (bytes.length > this.slotSize) {
       throw new ParavirtError("BAD_ARGUMENT", `${bytes.length} bytes don't fit a slot of ${this.slotSize}`);
     }
-    this.#pieces(index, bytes.length, (page, at, from, count) => page.set(bytes.subarray(from, from + count), at));
+    this.#copy(index, new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), "in");
   }
 
-  #pieces(
-    index: number,
-    length: number,
-    each: (page: Uint8Array, at: number, from: number, count: number) => void,
-  ): void {
+  #copy(index: number, slot: DataView, direction: "in" | "out"): void {
     const start = ringSlotOffset(index, this.size, this.slotSize);
-    for (let from = 0; from < length; ) {
-      const at = (start + from) % this.#pageSize;
-      const count = Math.min(length - from, this.#pageSize - at);
-      each(this.#pages[Math.floor((start + from) / this.#pageSize)]!, at, from, count);
-      from += count;
+    for (let done = 0; done < slot.byteLength; ) {
+      const page = this.#pages[Math.floor((start + done) / this.#pageSize)]!;
+      const at = (start + done) % this.#pageSize;
+      const count = Math.min(slot.byteLength - done, this.#pageSize - at);
+      if (direction === "out") copyBytes(page, at, slot, done, count);
+      else copyBytes(slot, done, page, at, count);
+      done += count;
     }
   }
+}
+
+/** For a slot's few bytes cheaper than the views that `set` needs. */
+function copyBytes(source: DataView, from: number, target: DataView, to: number, count: number): void {
+  let done = 0;
+  for (; done + 4 <= count; done += 4) target.setUint32(to + done, source.getUint32(from + done));
+  for (; done < count; done++) target.setUint8(to + done, source.getUint8(from + done));
 }

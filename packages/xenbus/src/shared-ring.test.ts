@@ -66,7 +66,7 @@ test("responses wake the frontend as it asked", () => {
   back.push();
   back.push();
   expect(woken.front).toBe(1);
-  expect([front.take(), front.take(), front.take()].map((slot) => slot?.getUint32(0, true))).toEqual([100, 101, 102]);
+  expect([1, 2, 3].map(() => front.take()?.getUint32(0, true))).toEqual([100, 101, 102]);
   expect(front.waitForResponses()).toBe(false);
 });
 

@@ -22,6 +22,7 @@ import { specialName } from "./special.ts";
 import type { DomainState, StoreState } from "./state.ts";
 import { latin1Encode } from "./text.ts";
 import { Transaction } from "./transaction.ts";
+import type { Change } from "./view.ts";
 import type { Watch } from "./watches.ts";
 import type { XenstoreMessage } from "./wire.ts";
 
@@ -220,7 +221,8 @@ export class Connection implements XenstoreConnection {
     if (transaction.conflictsWith(tree)) return "EAGAIN";
     const { domid, caller } = this.#domain;
     if (!caller.privileged && transaction.exceeds(tree, this.#domain.quotas.nodes, domid)) return "ENOSPC";
-    for (const event of transaction.commit(tree, (change) => recorder.record(change))) watches.fire(event);
+    const record = recorder.records ? (change: Change) => recorder.record(change) : undefined;
+    for (const event of transaction.commit(tree, record)) watches.fire(event);
     return undefined;
   }
 

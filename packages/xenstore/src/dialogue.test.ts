@@ -331,6 +331,31 @@ describe("transactions", () => {
     ]);
   });
 
+  test("a node removed and made again in a transaction is listed last, and new ones in the order they were made", () => {
+    play([
+      [1, "WRITE data/a|1", "WRITE OK|"],
+      [1, "WRITE data/b|1", "WRITE OK|"],
+      [1, "TRANSACTION_START |", "TRANSACTION_START 1|"],
+      [1, "#1 READ data/d|", "ERROR ENOENT|"],
+      [1, "#1 WRITE data/c|1", "WRITE OK|"],
+      [1, "#1 RM data/a|", "RM OK|"],
+      [1, "#1 WRITE data/a|1", "WRITE OK|"],
+      [1, "#1 WRITE data/d|1", "WRITE OK|"],
+      [1, "#1 TRANSACTION_END T|", "TRANSACTION_END OK|"],
+      [1, "DIRECTORY data|", "DIRECTORY b|c|a|d|"],
+    ]);
+  });
+
+  test("a node made in a transaction together with its parent is told to its own readers alone", () => {
+    play([
+      [2, "WATCH /shared|t|", "WATCH OK|", "WATCH_EVENT /shared|t|"],
+      [0, "TRANSACTION_START |", "TRANSACTION_START 1|"],
+      [0, "#1 MKDIR /shared/new/secret|", "MKDIR OK|"],
+      [0, "#1 SET_PERMS /shared/new/secret|n0|", "SET_PERMS OK|"],
+      [0, "#1 TRANSACTION_END T|", "TRANSACTION_END OK|"],
+    ]);
+  });
+
   test("transactions don't nest, and one domain can't use another's", () => {
     play([
       [1, "TRANSACTION_START |", "TRANSACTION_START 1|"],

@@ -45,6 +45,11 @@ export class Recorder {
     });
   }
 
+  /** Whether changes are kept at all. */
+  get records(): boolean {
+    return this.#journal !== undefined;
+  }
+
   /** Notes a change that has just been made. Outside of an operation it is one of its own. */
   record(change: StoreChange): void {
     if (this.#journal === undefined) return;

@@ -70,33 +70,47 @@ export class Transaction implements View {
   }
 
   /**
-   * Carries the changes out in `main`, which must not conflict, and hands each to `record`; answers the events.
+   * Carries the changes out in `main`, which must not conflict, and hands each to `record`, if anybody wants them; answers
+   * the events. The transaction is over.
    */
-  commit(main: Tree, record: (change: Change) => void): ChangeEvent[] {
+  commit(main: Tree, record: ((change: Change) => void) | undefined): ChangeEvent[] {
     const events: ChangeEvent[] = [];
+    const done = new Set<string>();
     // As Xen's xenstored tells them: in the order in which the transaction first looked at the nodes.
     for (const path of this.#touched.keys()) {
       const modified = this.#modified.get(path);
       if (modified === undefined) continue;
+      done.add(path);
       const { exact, implied } = modified;
       const before = main.get(path)?.permissions;
       const after = this.tree.get(path)?.permissions;
       if (implied || (before === undefined && after === undefined)) continue;
       // Of a node that goes only those hear who could read it, as with Xen's xenstored; outside transactions its parent's
-      // readers do, too.
-      const parent = after && this.tree.get(parentPath(path))?.permissions;
+      // readers do, too. A parent that was first looked at later than its child isn't yet what the transaction made it.
+      const above = parentPath(path);
+      const parent = after && (done.has(above) ? this.tree : main).get(above)?.permissions;
       const readers = [before, after, parent].filter((list) => list !== undefined);
       events.push({ path, exact, readers });
     }
-    // Parents before children; the sort is stable, so siblings stay in the order of their creation.
-    const paths = [...this.#modified.keys()].sort((a, b) => depthOf(a) - depthOf(b));
-    for (const path of paths) {
+    // Nothing has happened since it began, so `main` becomes what the tree here is.
+    if (record === undefined && main.isSame(this.#base)) main.adopt(this.tree);
+    else this.#carryOut(main, record ?? (() => {}));
+    return events;
+  }
+
+  #carryOut(main: Tree, record: (change: Change) => void): void {
+    // Parents before children, and siblings in the order of their creation, in which they are listed.
+    const steps = [...this.#modified.keys()].map((path) => ({
+      path,
+      depth: depthOf(path),
+      created: this.tree.get(path)?.creationStamp ?? 0,
+    }));
+    for (const { path } of steps.sort((a, b) => a.depth - b.depth || a.created - b.created)) {
       for (const change of this.#changesOf(main, path)) {
         applyToTree(main, change);
         record(change);
       }
     }
-    return events;
   }
 
   /** What makes the node at `path` in `main` what it is here. */
@@ -105,8 +119,11 @@ export class Transaction implements View {
     const present = main.get(path);
     if (wanted === undefined) return present === undefined ? [] : [{ kind: "remove", path }];
     const { value, permissions } = wanted;
-    if (present === undefined) return [{ kind: "create", path, value, permissions, implied: false }];
+    const create: Change = { kind: "create", path, value, permissions, implied: false };
+    if (present === undefined) return [create];
     const base = this.#base.get(path);
+    // Removed and made again: what is listed last is the newest.
+    if (wanted.creationStamp !== base?.creationStamp) return [{ kind: "remove", path }, create];
     const changes: Change[] = [];
     if (wanted.valueStamp !== base?.valueStamp) changes.push({ kind: "value", path, value });
     if (wanted.permissionsStamp !== base?.permissionsStamp) changes.push({ kind: "permissions", path, permissions });

@@ -10,6 +10,8 @@ export interface TreeNode {
   readonly children: ReadonlyMap<string, TreeNode>;
   /** Bytes of the children's names, with a NUL each. */
   readonly childBytes: number;
+  /** Unlike the other stamps this one stays: it tells a node from a later one of the same name. */
+  readonly creationStamp: number;
   /** Stamps are unique in a store: equal stamps mean that nothing happened in between. */
   readonly valueStamp: number;
   readonly permissionsStamp: number;
@@ -21,6 +23,7 @@ interface MutableNode {
   permissions: Permissions;
   children: Map<string, MutableNode>;
   childBytes: number;
+  readonly creationStamp: number;
   valueStamp: number;
   permissionsStamp: number;
   childrenStamp: number;
@@ -38,7 +41,7 @@ export class Tree {
   #root: MutableNode;
   #epoch: number;
   readonly #stamps: { next: number };
-  readonly #owned: Map<number, number>;
+  #owned: Map<number, number>;
 
   private constructor(root: MutableNode, epoch: number, stamps: { next: number }, owned: Map<number, number>) {
     this.#root = root;
@@ -57,6 +60,13 @@ export class Tree {
   fork(): Tree {
     this.#epoch = this.#stamps.next++;
     return new Tree(this.#root, this.#stamps.next++, this.#stamps, new Map(this.#owned));
+  }
+
+  /** Takes over everything of `fork`, a fork of this tree that nobody uses from now on: no time either. */
+  adopt(fork: Tree): void {
+    this.#root = fork.#root;
+    this.#epoch = fork.#epoch;
+    this.#owned = fork.#owned;
   }
 
   /** Tells whether both trees have the same nodes, without looking at them: false may be a false alarm. */
@@ -166,6 +176,7 @@ function newNode(value: Uint8Array, permissions: Permissions, stamp: number, epo
     permissions,
     children: NO_CHILDREN,
     childBytes: 0,
+    creationStamp: stamp,
     valueStamp: stamp,
     permissionsStamp: stamp,
     childrenStamp: stamp,

@@ -26,6 +26,7 @@ function arithmetic(name: Arithmetic): Definition {
     name,
     shapes: sized(FORMS, ALL),
     hot: carries ? sized(["r#v#"], [4, 8]) : sized(FORMS, ALL),
+    translated: true,
     access: writes ? "br" : "rr",
     emit(c, [left, right], shape) {
       const { e } = c;
@@ -55,6 +56,7 @@ function logic(name: "and" | "or" | "xor" | "test"): Definition {
     name,
     shapes: sized(name === "test" ? ["r#v#", "m#v#"] : FORMS, ALL),
     hot: sized(name === "test" ? ["r#v#", "m#v#"] : FORMS, ALL),
+    translated: true,
     access: name === "test" ? "rr" : "br",
     emit(c, [left, right], shape) {
       const { e } = c;
@@ -76,6 +78,7 @@ function step(name: "inc" | "dec"): Definition {
     name,
     shapes: sized(["r#", "m#"], ALL),
     hot: ["r4", "r8", "m4", "m8"],
+    translated: true,
     access: "b",
     emit(c, [place], shape) {
       const { e } = c;
@@ -99,6 +102,7 @@ const neg: Definition = {
   name: "neg",
   shapes: sized(["r#", "m#"], ALL),
   hot: ["r4", "r8"],
+  translated: true,
   access: "b",
   emit(c, [place], shape) {
     const { e } = c;
@@ -121,6 +125,7 @@ const not: Definition = {
   name: "not",
   shapes: sized(["r#", "m#"], ALL),
   hot: ["r4", "r8"],
+  translated: true,
   access: "b",
   emit(c, [place], shape) {
     const { e } = c;
@@ -193,6 +198,7 @@ function multiply(name: "mul" | "imul"): Definition {
     name,
     shapes: sized(["r#", "m#"], ALL),
     hot: ["r4", "r8"],
+    translated: true,
     access: "r",
     emit(c, [place], shape) {
       const { e } = c;
@@ -254,6 +260,7 @@ const multiplyInto: Definition = {
   name: "imul",
   shapes: sized(["r#r#", "r#m#", "r#r#i", "r#m#i"], [2, 4, 8]),
   hot: sized(["r#r#", "r#m#", "r#r#i"], [4, 8]),
+  translated: true,
   access: "brr",
   emit(c, [destination, source, immediate], shape) {
     const { e } = c;
@@ -311,6 +318,7 @@ function carryChain(name: "adcx" | "adox"): Definition {
   return {
     name,
     shapes: sized(["r#r#", "r#m#"], [4, 8]),
+    translated: true,
     access: "br",
     emit(c, [destination, source], shape) {
       const { e } = c;
@@ -372,6 +380,7 @@ function carryChain(name: "adcx" | "adox"): Definition {
 const mulx: Definition = {
   name: "mulx",
   shapes: sized(["r#r#r#", "r#r#m#"], [4, 8]),
+  translated: true,
   access: "wwr",
   emit(c, [high, low, source], shape) {
     const { e } = c;

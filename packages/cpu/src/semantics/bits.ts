@@ -31,6 +31,7 @@ function bitTest(name: BitName): Definition {
     name,
     shapes: sized(["r#v#", "m#i"], WIDE),
     hot: name === "bt" ? ["r8v8", "r4v4"] : [],
+    translated: true,
     access: writes ? "br" : "rr",
     emit(c, [place, source], shape) {
       const { e } = c;
@@ -101,6 +102,7 @@ function bitScan(name: "bsf" | "bsr"): Definition {
     name,
     shapes: sized(["r#r#", "r#m#"], WIDE),
     hot: ["r4r4", "r8r8"],
+    translated: true,
     access: "wr",
     emit(c, [destination, source], shape) {
       const { e } = c;
@@ -130,6 +132,7 @@ function countZeros(name: "tzcnt" | "lzcnt"): Definition {
   return {
     name,
     shapes: sized(["r#r#", "r#m#"], WIDE),
+    translated: true,
     access: "wr",
     emit(c, [destination, source], shape) {
       const { e } = c;
@@ -164,6 +167,7 @@ function countZeros(name: "tzcnt" | "lzcnt"): Definition {
 const popcnt: Definition = {
   name: "popcnt",
   shapes: sized(["r#r#", "r#m#"], WIDE),
+  translated: true,
   access: "wr",
   emit(c, [destination, source], shape) {
     const { e } = c;
@@ -183,6 +187,7 @@ const popcnt: Definition = {
 const andn: Definition = {
   name: "andn",
   shapes: sized(["r#r#r#", "r#r#m#"], [4, 8]),
+  translated: true,
   access: "wrr",
   emit(c, [destination, mask, source], shape) {
     const { e } = c;
@@ -202,6 +207,7 @@ function lowestBit(name: "blsi" | "blsr" | "blsmsk"): Definition {
   return {
     name,
     shapes: sized(["r#r#", "r#m#"], [4, 8]),
+    translated: true,
     access: "wr",
     emit(c, [destination, source], shape) {
       const { e } = c;
@@ -242,6 +248,7 @@ function lowMask(c: Lowering, count: number): void {
 const bextr: Definition = {
   name: "bextr",
   shapes: sized(["r#r#r#", "r#m#r#"], [4, 8]),
+  translated: true,
   access: "wrr",
   emit(c, [destination, source, control], shape) {
     const { e } = c;
@@ -266,6 +273,7 @@ const bextr: Definition = {
 const bzhi: Definition = {
   name: "bzhi",
   shapes: sized(["r#r#r#", "r#m#r#"], [4, 8]),
+  translated: true,
   access: "wrr",
   emit(c, [destination, source, index], shape) {
     const { e } = c;
@@ -301,6 +309,7 @@ function bitGather(name: "pdep" | "pext"): Definition {
   return {
     name,
     shapes: sized(["r#r#r#", "r#r#m#"], [4, 8]),
+    translated: true,
     access: "wrr",
     emit(c, [destination, source, selector], shape) {
       const { e } = c;
@@ -340,6 +349,7 @@ function bitGather(name: "pdep" | "pext"): Definition {
 const crc32: Definition = {
   name: "crc32",
   shapes: ["r4r1", "r4m1", "r4r2", "r4m2", "r4r4", "r4m4", "r8r1", "r8m1", "r8r8", "r8m8"],
+  translated: true,
   access: "br",
   emit(c, [destination, source], shape) {
     const { e } = c;

@@ -10,7 +10,7 @@ import { stringDefinitions } from "./strings.ts";
 import { systemDefinitions } from "./system.ts";
 import { x87Definitions } from "./x87.ts";
 
-/** Every instruction's semantics, by subject. */
+/** The semantics of all instructions but AVX's (see `avx.ts`), by subject. */
 export const DEFINITIONS: readonly Definition[] = [
   ...arithmeticDefinitions,
   ...divisionDefinitions,

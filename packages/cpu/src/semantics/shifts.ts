@@ -36,6 +36,7 @@ function shift(name: "shl" | "shr" | "sar"): Definition {
     name,
     shapes: SHAPES,
     hot: HOT,
+    translated: true,
     access: "br",
     emit(c, [place, source], shape) {
       const { e } = c;
@@ -94,6 +95,7 @@ function rotate(name: "rol" | "ror"): Definition {
     name,
     shapes: SHAPES,
     hot: HOT,
+    translated: true,
     access: "br",
     emit(c, [place, source], shape) {
       const { e } = c;
@@ -160,6 +162,7 @@ function rotateCarry(name: "rcl" | "rcr"): Definition {
   return {
     name,
     shapes: SHAPES,
+    translated: true,
     access: "br",
     emit(c, [place, source], shape) {
       const { e } = c;
@@ -231,6 +234,7 @@ function doubleShift(name: "shld" | "shrd"): Definition {
   return {
     name,
     shapes: sized(["r#r#v1", "m#r#v1"], [2, 4, 8]),
+    translated: true,
     access: "brr",
     emit(c, [place, filler, source], shape) {
       const { e } = c;
@@ -314,6 +318,7 @@ function shiftx(name: "shlx" | "shrx" | "sarx"): Definition {
   return {
     name,
     shapes: sized(["r#r#r#", "r#m#r#"], [4, 8]),
+    translated: true,
     access: "wrr",
     emit(c, [destination, source, count], shape) {
       const size = shape.sizes[0] as Size;
@@ -331,6 +336,7 @@ function shiftx(name: "shlx" | "shrx" | "sarx"): Definition {
 const rorx: Definition = {
   name: "rorx",
   shapes: sized(["r#r#i", "r#m#i"], [4, 8]),
+  translated: true,
   access: "wrr",
   emit(c, [destination, source, count], shape) {
     const { e } = c;

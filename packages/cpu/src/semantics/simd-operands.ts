@@ -43,6 +43,7 @@ export function simd(
     hot: options.hot ?? [],
     translated: true,
     ...(options.floats ? { floats: options.floats } : {}),
+    ...(options.mmx ? {} : { operation: { access, emit } }),
     emit(c, operands, shape) {
       if (options.mmx) {
         c.x87?.sync();

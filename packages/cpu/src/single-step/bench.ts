@@ -57,6 +57,8 @@ export class SingleStepBench implements StepBench {
   private readonly fpuImage = new Uint8Array(FXSAVE.size);
   private readonly fpuView = new DataView(this.fpuImage.buffer);
   private readonly instruction = engineInstruction();
+  /** Whether the case gave upper halves of YMM registers. */
+  private upperGiven = false;
   /** Where the case's instruction lies. */
   private start = 0n;
 
@@ -122,7 +124,29 @@ export class SingleStepBench implements StepBench {
     for (let i = 0; i < 8; i++) fpuImage.set(fpu.st.subarray(i * 10, i * 10 + 10), FXSAVE.st + i * 16);
     fpuImage.set(test.xmm, FXSAVE.xmm);
     vcpu.loadFpu(fpuImage);
+    this.loadUpper(test.ymmh);
     return first;
+  }
+
+  private loadUpper(ymmh: Uint8Array | undefined): void {
+    this.upperGiven = ymmh !== undefined;
+    const { bytes, quads } = this.engine.memory;
+    for (let i = 0; i < 16; i++) {
+      const at = STATE.xmm + i * 32 + 16;
+      if (ymmh === undefined) quads.fill(0n, at / 8, at / 8 + 2);
+      else bytes.set(ymmh.subarray(i * 16, i * 16 + 16), at);
+    }
+  }
+
+  private upper(): Uint8Array | undefined {
+    const { bytes, quads } = this.engine.memory;
+    let wanted = this.upperGiven;
+    for (let at = STATE.xmm / 8 + 2; at < STATE.end / 8 && !wanted; at += 4)
+      wanted = quads[at] !== 0n || quads[at + 1] !== 0n;
+    if (!wanted) return undefined;
+    const ymmh = new Uint8Array(256);
+    for (let i = 0; i < 16; i++) ymmh.set(bytes.subarray(STATE.xmm + i * 32 + 16, STATE.xmm + i * 32 + 32), i * 16);
+    return ymmh;
   }
 
   /** Writes the code into the images of its pages, mapping those that the case has not named; answers the first. */
@@ -192,6 +216,7 @@ export class SingleStepBench implements StepBench {
       regs: vcpu.regs.slice(),
       rflags: vcpu.rflags,
       xmm: fpuImage.slice(FXSAVE.xmm, FXSAVE.xmm + 256),
+      ymmh: this.upper(),
       mxcsr: fpuView.getUint32(FXSAVE.mxcsr, true),
       fpu: {
         cw: fpuView.getUint16(FXSAVE.fcw, true),

@@ -12,6 +12,8 @@ export interface StepCase {
   rflags: bigint;
   /** XMM0–XMM15, 16 bytes each, as memory has them. */
   xmm: Uint8Array;
+  /** The upper halves of YMM0–YMM15, 16 bytes each; `undefined` when nobody asks for them: then they are zero. */
+  ymmh: Uint8Array | undefined;
   /** MXCSR, 16 bits. */
   mxcsr: number;
   /** The x87 unit. */
@@ -58,6 +60,8 @@ export interface StepOutcome {
   readonly rflags: bigint;
   /** See {@link StepCase.xmm}. */
   readonly xmm: Uint8Array;
+  /** The upper halves of YMM0–YMM15; `undefined` when the case gave none and all are zero. */
+  readonly ymmh: Uint8Array | undefined;
   /** See {@link StepCase.mxcsr}. */
   readonly mxcsr: number;
   /** See {@link StepCase.fpu}. */
@@ -96,6 +100,7 @@ export function resetCase(): StepCase {
     regs: new BigUint64Array(16),
     rflags: 2n,
     xmm: new Uint8Array(256),
+    ymmh: undefined,
     mxcsr: 0x1f80,
     fpu: { cw: 0x37f, sw: 0, tw: 0, st: new Uint8Array(80) },
     fsBase: 0n,

@@ -15,8 +15,8 @@ export const SELECTORS = {
 
 /** PAE, OSFXSR, OSXMMEXCPT, FSGSBASE, OSXSAVE. */
 export const CR4 = 0x50620n;
-/** x87 and SSE state. */
-export const XCR0 = 3n;
+/** x87, SSE and AVX state. */
+export const XCR0 = 7n;
 
 /** Surroundings that answer the same every time. */
 export const BENCH_PORTS: CpuPorts = {

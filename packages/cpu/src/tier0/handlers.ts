@@ -1,5 +1,6 @@
 import { type Definition, parseShape, type Shape } from "../definition.ts";
 import { type Lowering, STATE } from "../lowering.ts";
+import { avxDefinitions } from "../semantics/avx.ts";
 import { DEFINITIONS } from "../semantics/index.ts";
 
 /** One instruction form that the interpreter can execute: a definition in one of its shapes. */
@@ -56,19 +57,24 @@ export class HandlerTable {
   readonly helperUsers: Set<Handler> = new Set();
   /** Handlers that translated code may contain besides those of the main loop; known once the interpreter is built. */
   readonly translated: Set<Handler> = new Set();
+  /** So many handlers are of the interpreter's module; those behind them, AVX's if there are any, have a module of their own. */
+  readonly baseCount: number;
   private readonly byKey = new Map<string, Handler>();
 
-  constructor() {
+  constructor(options: { readonly avx?: boolean } = {}) {
     const handlers: Handler[] = [];
     let hot = 1;
-    for (const definition of [...pseudo, ...DEFINITIONS]) {
+    const add = (definition: Definition) => {
       for (const text of definition.shapes) {
         const isHot = definition.hot?.includes(text) ?? false;
         const handler: Handler = { slot: handlers.length, definition, shape: parseShape(text), hot: isHot ? hot++ : 0 };
         handlers.push(handler);
         for (const key of keysOf(definition.name, handler.shape)) this.byKey.set(key, handler);
       }
-    }
+    };
+    for (const definition of [...pseudo, ...DEFINITIONS]) add(definition);
+    this.baseCount = handlers.length;
+    if (options.avx) for (const definition of avxDefinitions()) add(definition);
     this.handlers = handlers;
     this.hotCount = hot;
   }

@@ -90,6 +90,16 @@ export class BytesPlace implements Place {
     this.pushAddress();
     this.e.simdMem(bytes === 4 ? "v128_load32_zero" : "v128_load64_zero");
   }
+  upper(): Place {
+    return new BytesPlace(
+      this.e,
+      () => {
+        this.pushAddress();
+        this.e.i32(16).op("i32_add");
+      },
+      this.isRegister,
+    );
+  }
   address(): void {
     this.pushAddress();
   }
@@ -177,6 +187,11 @@ abstract class RecordLowering implements Lowering {
   register(number: number): Place {
     const { e } = this;
     return new BytesPlace(e, () => e.i32(STATE.gpr + number * 8), true);
+  }
+
+  vectorRegister(number: number): Place {
+    const { e } = this;
+    return new BytesPlace(e, () => e.i32(STATE.xmm + number * 32), true);
   }
 
   nextRip(): void {

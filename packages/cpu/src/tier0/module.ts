@@ -55,7 +55,8 @@ export function buildTier0(table: HandlerTable): Uint8Array {
   const syscallRegisters = module.declare({ parameters: [], results: [] }, "syscallRegisters");
   const gate = module.declare({ parameters: ["i64"], results: ["i32"] });
   const findCode = module.declare({ parameters: ["i64"], results: ["i32"] });
-  const functions = table.handlers.map(() => module.declare(recordToStatus));
+  const handlers = table.handlers.slice(0, table.baseCount);
+  const functions = handlers.map(() => module.declare(recordToStatus));
   module.setTable({ functions, minimum: functions.length, exportName: "table" });
 
   const helpers = new HelperFunctions(module);
@@ -104,7 +105,7 @@ export function buildTier0(table: HandlerTable): Uint8Array {
   new Flags(e, new StateAccess(e)).load(0);
   module.define(loadFlags, e);
 
-  table.handlers.forEach((handler, index) => {
+  handlers.forEach((handler, index) => {
     e.begin(["i32"]);
     const c = new ColdLowering(e, helpers, { translate, gate, timestamp });
     const leaves = emitCold(c, handler);
@@ -119,6 +120,31 @@ export function buildTier0(table: HandlerTable): Uint8Array {
   e.call(helpers.indexOf(round));
   module.define(x87Round, e);
 
+  helpers.define(e);
+  return module.toBytes();
+}
+
+/**
+ * Emits the handlers behind {@link HandlerTable.baseCount}: a module whose table has them, none of which is in the main
+ * loop. It imports the interpreter's `translate`.
+ */
+export function buildAvx(table: HandlerTable): Uint8Array {
+  const module = new ModuleBuilder();
+  module.importMemory({ module: "e", name: "m", minimum: 1, maximum: MAX_PAGES });
+  const translate = module.importFunction("e", "t", { parameters: ["i64", "i32", "i32"], results: ["i32"] });
+  const handlers = table.handlers.slice(table.baseCount);
+  const functions = handlers.map(() => module.declare({ parameters: ["i32"], results: ["i32"] }));
+  module.setTable({ functions, minimum: functions.length, exportName: "table" });
+  const helpers = new HelperFunctions(module);
+  const e = new CodeEmitter(1 << 14);
+  handlers.forEach((handler, index) => {
+    e.begin(["i32"]);
+    // No vector instruction asks for the time or goes through the gate: a call of function -1 would be no valid module.
+    const c = new ColdLowering(e, helpers, { translate, gate: -1, timestamp: -1 });
+    const leaves = emitCold(c, handler);
+    module.define(functions[index]!, e);
+    if (handler.definition.translated && !leaves) table.translated.add(handler);
+  });
   helpers.define(e);
   return module.toBytes();
 }

@@ -320,7 +320,8 @@ export function writeRecord(
         hasMemory = true;
         break;
     }
-    const slot = SLOTS[i];
+    // A fourth register, the mask of VBLENDVPS and its like, is where few instructions have a second immediate.
+    const slot = i === 3 && instruction.kinds[i] === OPERAND.REGISTER ? RECORD.target : SLOTS[i];
     if (slot !== undefined) view.setUint32(at + slot, address, true);
   }
   view.setInt32(at + RECORD.immediate, low, true);

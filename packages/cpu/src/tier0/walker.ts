@@ -28,6 +28,7 @@ const ALIGNMENT: readonly (readonly [size: number, mask: number])[] = [
   [14, 1],
   [16, 15],
   [28, 3],
+  [32, 15],
   [94, 1],
   [108, 3],
 ];

@@ -1,31 +1,21 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
 import { BASE_RIP, type Instruction, NO_REGISTER, OPERAND, REGISTER_CLASS } from "@paravirt/x86";
 import type { Helper, HelperFunctions } from "../helpers.ts";
-import { ACCESS, ENGINE, STATE } from "../layout.ts";
-import {
-  type FloatBound,
-  type Lowering,
-  type Place,
-  type Size,
-  StateAccess,
-  signExtend,
-  zeroExtend,
-} from "../lowering.ts";
+import { ACCESS, ENGINE, RECORD, STATE, TLB } from "../layout.ts";
+import { type FloatBound, type Lowering, type Place, type Size, StateAccess, zeroExtend } from "../lowering.ts";
 import type { X87Stack } from "../semantics/x87-stack.ts";
 import { BytesPlace } from "../tier0/lowering.ts";
 import { registerAddress } from "../tier0/select.ts";
-import { emitTlbProbe } from "../tlb-probe.ts";
+import { emitTlbProbe, emitTlbSlot } from "../tlb-probe.ts";
 import type { RegionInstruction } from "./control-flow.ts";
 import { type FlagForm, formAfter, keepsFlags, UntranslatableError, WORDS } from "./flag-forms.ts";
 import { FLAG_WORDS, RegionFlags } from "./flags.ts";
+import type { GeneralRegisters } from "./general-registers.ts";
 import { type FloatBounds, type VectorLocals, VectorPlace } from "./vector-place.ts";
 
 /** Locals and labels of a region's function. */
 export interface RegionFrame {
-  /** Locals of the sixteen general registers, -1 for those that stay in the engine's state. */
-  readonly registers: readonly number[];
-  /** Registers that some instruction writes: those are stored at the exit. */
-  readonly written: Set<number>;
+  readonly registers: GeneralRegisters;
   readonly vectors: VectorLocals;
   readonly floats: FloatBounds;
   readonly x87: X87Stack | undefined;
@@ -85,70 +75,6 @@ class RegionState extends StateAccess {
   }
 }
 
-/** A general register in a local. */
-class RegisterPlace implements Place {
-  readonly facts = 0;
-  private readonly e: CodeEmitter;
-  private readonly local: number;
-  /** AH, CH, DH, BH. */
-  private readonly high: boolean;
-  private readonly onStore: () => void;
-  constructor(e: CodeEmitter, local: number, high: boolean, onStore: () => void) {
-    this.e = e;
-    this.local = local;
-    this.high = high;
-    this.onStore = onStore;
-  }
-  private raw(): void {
-    this.e.get(this.local);
-    if (this.high) this.e.i64(8).op("i64_shr_u");
-  }
-  signed(size: Size): void {
-    this.raw();
-    signExtend(this.e, size);
-  }
-  unsigned(size: Size): void {
-    this.raw();
-    zeroExtend(this.e, size);
-  }
-  store(size: Size, push: () => void): void {
-    const { e, local } = this;
-    this.onStore();
-    if (size === 8) {
-      push();
-      e.set(local);
-      return;
-    }
-    if (size === 4) {
-      push();
-      zeroExtend(e, 4);
-      e.set(local);
-      return;
-    }
-    // The value may read the register: it is computed before the merge.
-    push();
-    zeroExtend(e, size);
-    if (this.high) e.i64(8).op("i64_shl");
-    const mask = this.high ? 0xff00 : size === 1 ? 0xff : 0xffff;
-    e.get(local).i64Halves(~mask, -1).op("i64_and").op("i64_or").set(local);
-  }
-  vector(): void {
-    throw new Error("a general register holds no vector");
-  }
-  storeVector(): void {
-    throw new Error("a general register holds no vector");
-  }
-  lane(): void {
-    throw new Error("a general register holds no vector");
-  }
-  low(): void {
-    throw new Error("a general register holds no vector");
-  }
-  address(): void {
-    throw new Error("a general register in a local has no address");
-  }
-}
-
 /** A constant operand. */
 class ConstantPlace implements Place {
   readonly facts = 0;
@@ -188,6 +114,9 @@ class ConstantPlace implements Place {
   low(): void {
     throw new Error("an immediate is no vector");
   }
+  upper(): Place {
+    throw new Error("an immediate is no vector");
+  }
   address(): void {
     throw new Error("an immediate has no address in translated code");
   }
@@ -216,16 +145,18 @@ export class RegionLowering implements Lowering {
   private readonly owned: number[] = [];
 
   private readonly helpers: HelperFunctions;
-  /** Emits the way to the address on the stack. */
-  private readonly indirect: () => void;
+  /** Local for the address that the block's last instruction goes to, where only running it tells. */
+  readonly target: number;
+  /** How many labels are open around the block. */
+  private depth = 0;
   /** The block ends with a direct call: the region places its edge. */
   directCall = false;
 
-  constructor(e: CodeEmitter, frame: RegionFrame, helpers: HelperFunctions, indirect: () => void) {
+  constructor(e: CodeEmitter, frame: RegionFrame, helpers: HelperFunctions) {
     this.e = e;
     this.frame = frame;
     this.helpers = helpers;
-    this.indirect = indirect;
+    this.target = e.local("i64");
     const words = new Map(FLAG_WORDS.map((address) => [address, e.local("i64")]));
     this.state = new RegionState(e, frame, words);
     this.flags = new RegionFlags(e, this.state, words);
@@ -235,6 +166,7 @@ export class RegionLowering implements Lowering {
   start(item: RegionInstruction, record: number, remaining: number): void {
     this.item = item;
     this.recordAddress = record;
+    this.depth = this.e.depth;
     this.remaining = remaining;
     this.ended = false;
     // Whoever sets flags under a condition, or not all of them, needs the others.
@@ -281,9 +213,9 @@ export class RegionLowering implements Lowering {
           const registerClass = instruction.classes[i] ?? 0;
           const number = instruction.registers[i] ?? 0;
           if (registerClass <= REGISTER_CLASS.GPR64)
-            result.push(this.registerPlace(number, registerClass === REGISTER_CLASS.GPR8_HIGH));
-          else if (registerClass === REGISTER_CLASS.XMM && this.frame.vectors.locals[number]! >= 0)
-            result.push(new VectorPlace(e, this.frame.vectors, number));
+            result.push(this.frame.registers.place(number, registerClass === REGISTER_CLASS.GPR8_HIGH));
+          else if (registerClass === REGISTER_CLASS.XMM || registerClass === REGISTER_CLASS.YMM)
+            result.push(this.vectorRegister(number));
           else {
             const address = registerAddress(registerClass, number);
             result.push(new BytesPlace(e, () => e.i32(address), true, number));
@@ -321,19 +253,13 @@ export class RegionLowering implements Lowering {
   }
 
   register(number: number): Place {
-    return this.registerPlace(number, false);
+    return this.frame.registers.place(number, false);
   }
 
-  private pushRegister(number: number): void {
-    const local = this.frame.registers[number]!;
-    if (local < 0) this.state.get64(STATE.gpr + number * 8);
-    else this.e.get(local);
-  }
-
-  private registerPlace(number: number, high: boolean): Place {
-    const local = this.frame.registers[number]!;
-    if (local < 0) return new BytesPlace(this.e, () => this.e.i32(STATE.gpr + number * 8 + (high ? 1 : 0)), true);
-    return new RegisterPlace(this.e, local, high, () => this.frame.written.add(number));
+  vectorRegister(number: number): Place {
+    const { e, frame } = this;
+    if (frame.vectors.locals[number]! >= 0) return new VectorPlace(e, frame.vectors, number);
+    return new BytesPlace(e, () => e.i32(STATE.xmm + number * 32), true);
   }
 
   nextRip(): void {
@@ -394,11 +320,11 @@ export class RegionLowering implements Lowering {
       e.get(frame.ripBase);
       add();
     } else if (instruction.base !== NO_REGISTER) {
-      this.pushRegister(instruction.base);
+      frame.registers.push(instruction.base);
       add();
     }
     if (instruction.index !== NO_REGISTER) {
-      this.pushRegister(instruction.index);
+      frame.registers.push(instruction.index);
       if (instruction.scale > 0) e.i64(instruction.scale).op("i64_shl");
       add();
     }
@@ -425,6 +351,35 @@ export class RegionLowering implements Lowering {
     });
     this.owned.push(host);
     return host;
+  }
+
+  /** Sets the i64 local `page` to the page `distance` bytes from this one, and pushes whether its code is not that of `table` (i32). */
+  compareTable(page: number, distance: number, table: number): void {
+    const { e, frame } = this;
+    const entry = e.temporary("i32");
+    e.get(frame.ripBase).i64(distance).op("i64_add").set(page);
+    emitTlbSlot(e, page);
+    e.get(frame.tlb).op("i32_add").tee(entry).mem("i64_load", TLB.execute).get(page).op("i64_ne");
+    e.get(entry)
+      .mem("i32_load", TLB.execute + 8)
+      .i32(table)
+      .op("i32_ne")
+      .op("i32_or");
+    e.release("i32", entry);
+  }
+
+  /** Leaves unless the rest of the instruction, in the next page, is where `table` says; the record behind is the instruction's own. */
+  checkNextPageIs(table: number): void {
+    const { e } = this;
+    const page = e.temporary("i64");
+    this.compareTable(page, 4096, table);
+    e.release("i64", page);
+    e.if();
+    // The check's own record may lead elsewhere by now: the interpreter goes through it.
+    this.recordAddress++;
+    this.leaveToRecord();
+    e.end();
+    this.recordAddress += RECORD.size - 1;
   }
 
   /** Gives this instruction to the interpreter. */
@@ -458,9 +413,11 @@ export class RegionLowering implements Lowering {
   }
 
   jump(push: () => void): void {
+    const { e } = this;
     if (!this.directCall) {
+      if (e.depth !== this.depth) throw new UntranslatableError("an indirect jump under a condition");
       push();
-      this.indirect();
+      e.set(this.target);
     }
     this.ended = true;
   }

@@ -4,7 +4,7 @@ import { PathTrace } from "./paths.ts";
 const WINDOW = 256;
 const COLD_SHARE = 0.25;
 /** Instructions that are followed. */
-const LENGTH = 100_000;
+const LENGTH = 300_000;
 const SHORTEST_LENGTH = 400;
 /**
  * Interpreted instructions, in sample intervals, after which a trace pays for each instruction that the last one

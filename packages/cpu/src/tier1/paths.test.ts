@@ -18,16 +18,18 @@ xor rbx, rdx
 dec rcx
 jnz again
 int3`;
-const function_ = (step: number) => `lea rax, [rax+${step}]
-${"xor rsi, rdi\n".repeat(8)}
+/** Instructions of the loop. */
+const LOOP_LENGTH = 12;
+const function_ = (step: number, fill: number) => `lea rax, [rax+${step}]
+${"xor rsi, rdi\n".repeat(fill)}
 ret`;
 
-/** A loop in one page that calls a function in the next one, translated together. */
-function prepare() {
+/** A loop in one page that calls a function of `fill` instructions and two more in the next one, translated together. */
+function prepare(fill: number) {
   const stage = new Stage("translated");
   const { engine } = stage;
   const root = stage.frame();
-  const [first, second] = [stage.code(LOOP, CODE), stage.code(function_(1), NEXT)];
+  const [first, second] = [stage.code(LOOP, CODE), stage.code(function_(1, fill), NEXT)];
   stage.map(root, CODE, first);
   stage.map(root, NEXT, second);
   stage.map(root, STACK, stage.frame());
@@ -37,7 +39,7 @@ function prepare() {
     vcpu.rip = CODE;
     vcpu.regs[RAX] = 0n;
     vcpu.regs[RCX] = BigInt(times);
-    const exit = stage.run(vcpu, 1_000_000);
+    const exit = stage.run(vcpu, 4_000_000);
     expect([exit.reason, exit.vector]).toEqual([EXIT.INTERRUPT, 3]);
     return vcpu.regs[RAX];
   };
@@ -46,7 +48,7 @@ function prepare() {
   const trace = new PathTrace();
   for (let times = 0; times < 4; times++) {
     trace.note(Number(CODE), 0, 9);
-    trace.note(Number(NEXT), 0, 10);
+    trace.note(Number(NEXT), 0, fill + 2);
     trace.note(Number(CODE) + 37, 0, 3);
   }
   const frames = new Map([
@@ -64,18 +66,22 @@ function prepare() {
   return { stage, engine, root, first, second, vcpu, start, trace, translate, isTranslated };
 }
 
-describe("a path over two pages", () => {
-  test("becomes one region, which computes what the interpreter does", () => {
-    const { engine, start, translate, first, second, isTranslated } = prepare();
+describe.each([
+  { what: "that calls a function", fill: 70, isCopied: false },
+  { what: "with a copy of what it calls", fill: 8, isCopied: true },
+])("a path over two pages $what", ({ fill, isCopied }) => {
+  test("is translated, and computes what the interpreter does", () => {
+    const { engine, start, translate, first, second, isTranslated } = prepare(fill);
     const before = engine.stats.blocksTranslated;
-    expect(translate()).toBe(22);
-    expect(engine.stats.blocksTranslated).toBe(before + 1);
+    const length = fill + 2;
+    expect(translate()).toBe(LOOP_LENGTH + (isCopied ? 2 * length : length));
+    expect(engine.stats.blocksTranslated).toBe(before + (isCopied ? 2 : 1));
     expect([isTranslated(first), isTranslated(second)]).toEqual([true, true]);
     expect(start(1000)).toBe(1000n);
   });
 
   test("is not translated again while nothing of it is new", () => {
-    const { engine, start, translate, first, isTranslated } = prepare();
+    const { engine, start, translate, first, isTranslated } = prepare(fill);
     translate();
     const before = engine.stats.blocksTranslated;
     expect(translate()).toBe(0);
@@ -85,30 +91,30 @@ describe("a path over two pages", () => {
   });
 
   test("goes elsewhere when another frame is mapped in the middle of it", () => {
-    const { stage, engine, root, start, translate, first, isTranslated } = prepare();
+    const { stage, engine, root, start, translate, first, isTranslated } = prepare(fill);
     translate();
-    expect(start(10)).toBe(10n);
-    stage.map(root, NEXT, stage.code(function_(5), NEXT));
+    expect(start(2)).toBe(2n);
+    stage.map(root, NEXT, stage.code(function_(5, fill), NEXT));
     engine.tlb.flushPage(NEXT);
-    expect(start(10)).toBe(50n);
+    expect(start(2)).toBe(10n);
     expect(isTranslated(first)).toBe(true);
   });
 
   test("is forgotten when the code of either page changes", () => {
     for (const which of ["first", "second"] as const) {
-      const prepared = prepare();
+      const prepared = prepare(fill);
       const { stage, engine, start, translate, first, second, isTranslated } = prepared;
       translate();
       expect(start(10)).toBe(10n);
-      if (which === "second") stage.patch(second, function_(7), NEXT);
+      if (which === "second") stage.patch(second, function_(7, fill), NEXT);
       engine.frames.written(prepared[which]);
-      expect([isTranslated(first), isTranslated(second)]).toEqual([false, false]);
+      expect([isTranslated(first), isTranslated(second)]).toEqual([false, isCopied && which === "first"]);
       expect(start(10)).toBe(which === "second" ? 70n : 10n);
     }
   });
 
   test("leaves with the right address where the next page can't be executed", () => {
-    const { stage, engine, root, vcpu, translate } = prepare();
+    const { stage, engine, root, vcpu, translate } = prepare(fill);
     translate();
     stage.map(root, NEXT, 0, 0n);
     engine.tlb.flushPage(NEXT);
@@ -119,7 +125,7 @@ describe("a path over two pages", () => {
   });
 
   test("is found by itself when it takes the time", () => {
-    const { engine, start, second, isTranslated } = prepare();
+    const { engine, start, second, isTranslated } = prepare(fill);
     expect(start(20_000)).toBe(20_000n);
     expect(isTranslated(second)).toBe(true);
     expect(engine.stats.blocksTranslated).toBeGreaterThan(0);

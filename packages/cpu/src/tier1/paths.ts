@@ -10,8 +10,9 @@ const HIGH_BITS = 0xffff;
 
 /** A run of instructions without a jump, as control came to it. */
 interface Step {
-  /** Times. */
+  /** Times, and those after something else than a jump: the code before it is not where control came from. */
   count: number;
+  resumed: number;
   /** Most instructions executed before control went elsewhere. */
   length: number;
   /** Where it went then. */
@@ -33,10 +34,11 @@ export class PathTrace {
     this.last?.next.add(address);
     let step = this.steps.get(address);
     if (step === undefined) {
-      step = { count: 0, length: 0, next: new Set() };
+      step = { count: 0, resumed: 0, length: 0, next: new Set() };
       this.steps.set(address, step);
     }
     step.count++;
+    if (this.last === undefined) step.resumed++;
     if (count > step.length) step.length = count;
     this.last = step;
   }
@@ -74,17 +76,23 @@ export class PathMap {
   readonly pages: PathPage[] = [];
   /** Places where control arrived repeatedly, in the order of the first visit. */
   readonly arrivals: number[] = [];
+  /** Those where it arrived after an exception, or after an instruction that was not executed in wasm. */
+  readonly resumed: number[] = [];
   /** Where control went from a place that ends a step. */
   readonly seen: Map<number, number[]> = new Map();
   private readonly memory: MachineMemory;
   private readonly code: CodeCache;
+  private readonly checkSlot: number;
   private readonly frameOf: (linear: number) => number;
   private readonly numbers = new Map<number, number>();
+  /** Pages that are no copies, and copies begun since. */
+  private originals = 0;
+  private copies = 0;
+  private readonly copyOfPage: number[] = [];
   private readonly byFrame = new Map<number, number>();
 
   /**
-   * `frameOf` tells which frame is mapped at a linear page now, -1 for none; `absorb` which offsets a region covers that
-   * begins at a record, `undefined` where there is no region and an empty list where the region stays as it is.
+   * `frameOf` tells which frame is mapped at a linear page now, -1 for none.
    */
   constructor(
     trace: PathTrace,
@@ -92,33 +100,80 @@ export class PathMap {
       readonly memory: MachineMemory;
       readonly code: CodeCache;
       readonly frameOf: (linear: number) => number;
-      readonly absorb: (mfn: number, record: number) => readonly number[] | undefined;
       readonly checkSlot: number;
     },
   ) {
     this.memory = options.memory;
     this.code = options.code;
     this.frameOf = options.frameOf;
+    this.checkSlot = options.checkSlot;
     for (const [address, step] of trace.steps) {
       if (step.count < REPEATED) continue;
       const at = this.placeOfAddress(address);
       if (at < 0) continue;
-      const page = this.pages[at >>> 12]!;
-      const record = this.recordAt(at);
-      const covered = options.absorb(page.mfn, record);
-      if (covered !== undefined) {
-        for (const offset of covered) page.known[offset] = 1;
-        if (covered.length > 0) this.arrivals.push(at);
-        continue;
-      }
       this.arrivals.push(at);
-      const end = this.mark(at, step.length, options.checkSlot);
+      if (step.resumed >= REPEATED) this.resumed.push(at);
+      const end = this.mark(at, step.length);
       if (end >= 0) this.seen.set(end, this.placesOf(step.next));
     }
+    this.originals = this.pages.length;
+  }
+
+  /** How many pages behind page `from` the page `to` is mapped. */
+  distance(from: number, to: number): number {
+    return this.pages[to]!.linear - this.pages[from]!.linear;
+  }
+
+  /** Whether a place is in a copy of a page: see `PlaceCopies`. */
+  isCopy(at: number): boolean {
+    return at >>> 12 >= this.originals;
+  }
+
+  /** Forgets all copies. */
+  dropCopies(): void {
+    this.drop(1);
+  }
+
+  /** Begins another copy of code: the pages that {@link PathMap.copyOf} names are others than before. */
+  begin(): number {
+    return ++this.copies;
+  }
+
+  /** The place in a copy that stands for the place `at`. */
+  copyOf(copy: number, at: number): number {
+    return placeOf(this.copyPage(copy, this.pages[at >>> 12]!.linear), at & 4095);
+  }
+
+  /** Forgets this copy and those begun after it. */
+  drop(copy: number): void {
+    while (this.pages.length > this.originals && this.copyOfPage[this.pages.length - 1]! >= copy) {
+      const { linear } = this.pages.pop()!;
+      this.numbers.delete(copyKey(this.copyOfPage[this.pages.length]!, linear));
+    }
+    this.copies = copy - 1;
+  }
+
+  private copyPage(copy: number, linear: number): number {
+    const key = copyKey(copy, linear);
+    const known = this.numbers.get(key);
+    if (known !== undefined) return known;
+    const original = this.numbers.get(linear) ?? -1;
+    if (original < 0) return -1;
+    const number = this.pages.length;
+    this.pages.push({ ...this.pages[original]!, linear });
+    this.copyOfPage[number] = copy;
+    this.numbers.set(key, number);
+    return number;
   }
 
   isKnown(at: number): boolean {
     return this.pages[at >>> 12]!.known[at & 4095] !== 0;
+  }
+
+  /** Whether the record at a place checks the next page, for the instruction behind it that reaches into that. */
+  isChecked(at: number): boolean {
+    const record = this.recordAt(at);
+    return record !== 0 && this.memory.words[(record + RECORD.slot) / 4] === this.checkSlot;
   }
 
   recordAt(at: number): number {
@@ -127,8 +182,9 @@ export class PathMap {
 
   /** Number of the page `delta` pages behind page `page`, if the paths lead there; else -1. */
   neighbour(page: number, delta: number): number {
-    const number = this.numbers.get(this.pages[page]!.linear + delta);
-    return number ?? -1;
+    const linear = this.pages[page]!.linear + delta;
+    if (page >= this.originals) return this.copyPage(this.copyOfPage[page]!, linear);
+    return this.numbers.get(linear) ?? -1;
   }
 
   private placesOf(addresses: ReadonlySet<number>): number[] {
@@ -155,7 +211,7 @@ export class PathMap {
   }
 
   /** Marks `count` instructions from `start` on; answers the place of the last one, -1 where the records don't tell. */
-  private mark(start: number, count: number, checkSlot: number): number {
+  private mark(start: number, count: number): number {
     const { words, bytes } = this.memory;
     let at = start;
     for (let left = count; ; left--) {
@@ -164,7 +220,7 @@ export class PathMap {
       let record = this.recordAt(at);
       if (record === 0) return -1;
       // An instruction that crosses into the next page has its record behind the check.
-      if (words[(record + RECORD.slot) / 4] === checkSlot) record += RECORD.size;
+      if (words[(record + RECORD.slot) / 4] === this.checkSlot) record += RECORD.size;
       this.pages[page]!.known[offset] = 1;
       if (left <= 1) return at;
       const next = offset + bytes[record + RECORD.length]!;
@@ -176,6 +232,11 @@ export class PathMap {
       }
     }
   }
+}
+
+/** One number for a page of a copy, other than any page's own. */
+function copyKey(copy: number, linear: number): number {
+  return copy * 2 ** 36 + linear;
 }
 
 /** Keys of the pages that places are in, as the translator numbers pages. */

@@ -5,8 +5,17 @@ import type { HelperFunctions } from "../helpers.ts";
 import { ENGINE, RECORD, REGION_ENTRY_BITS, STATE, TLB } from "../layout.ts";
 import { X87Stack } from "../semantics/x87-stack.ts";
 import { emitTlbSlot } from "../tlb-probe.ts";
-import { type Block, type Destination, type Graph, pageOf, placeOf, type RegionInstruction } from "./control-flow.ts";
+import {
+  type Block,
+  crossesPage,
+  type Destination,
+  type Graph,
+  pageOf,
+  placeOf,
+  type RegionInstruction,
+} from "./control-flow.ts";
 import { DEAD, type FlagForm, FULL, formAfter, formsAtEntry, lateBudgetCheck } from "./flag-forms.ts";
+import { CachedRegisters, RegistersInLocals } from "./general-registers.ts";
 import { type RegionFrame, RegionLowering } from "./lowering.ts";
 import { analyse, edgeKey, ROOT, type Structure } from "./structure.ts";
 import { FloatBounds, VectorLocals } from "./vector-place.ts";
@@ -27,10 +36,14 @@ export interface RegionPlace {
   readonly tables: readonly number[];
   /** What the records of the region's entries say in `RECORD.hot`, shifted right by {@link REGION_ENTRY_BITS}: which region it is. */
   readonly tag: number;
+  /** Number of the page that is mapped behind page `page`. */
+  readonly pageBehind: (page: number) => number;
   /** The record of a place. */
   readonly recordOf: (at: number) => number;
   /** Whether floating-point arithmetic is unusual now: see `FloatBound`. */
   readonly floatCalls: boolean;
+  /** Whether the code mostly runs from one end to the other, without loops. */
+  readonly flat: boolean;
 }
 
 /**
@@ -51,11 +64,9 @@ export function emitRegion(
   const structure = analyse(graph);
   if (structure.entries.length > MAX_ENTRIES) return undefined;
   e.begin(["i32"]);
-  const local = new Set(registersInLocals(graph, structure));
-  const registers = Array.from({ length: 16 }, (_, number) => (local.has(number) ? e.local("i64") : -1));
+  const registers = place.flat ? new CachedRegisters(e) : new RegistersInLocals(e, registersInLocals(graph, structure));
   const frame: Omit<RegionFrame, "exit" | "exits" | "top"> = {
     registers,
-    written: new Set<number>(),
     vectors: new VectorLocals(e, vectorsInLocals(graph, structure)),
     floats: new FloatBounds(e, usedFloats(graph), place.floatCalls),
     x87: x87Stack(e, graph),
@@ -65,12 +76,7 @@ export function emitRegion(
     result: e.local("i32"),
     entry: 0,
   };
-  registers.forEach((local, number) => {
-    if (local >= 0)
-      e.i32(0)
-        .mem("i64_load", STATE.gpr + number * 8)
-        .set(local);
-  });
+  registers.enter();
   frame.vectors.locals.forEach((local, number) => {
     if (local >= 0)
       e.i32(0)
@@ -98,12 +104,7 @@ export function emitRegion(
   }
   e.end();
 
-  registers.forEach((local, number) => {
-    if (frame.written.has(number))
-      e.i32(0)
-        .get(local)
-        .mem("i64_store", STATE.gpr + number * 8);
-  });
+  registers.leave();
   frame.x87?.store();
   for (const number of frame.vectors.written)
     e.i32(0)
@@ -246,7 +247,7 @@ class RegionWriter {
     this.structure = structure;
     this.frame = frame;
     this.place = place;
-    this.lowering = new RegionLowering(e, frame, helpers, () => this.indirect());
+    this.lowering = new RegionLowering(e, frame, helpers);
     this.forms = formsAtEntry(graph, structure);
     this.entryNumber = new Map(structure.entries.map((offset, index) => [offset, index]));
   }
@@ -324,9 +325,13 @@ class RegionWriter {
     lowering.flags.begin(this.forms.get(block.at)!);
     const check = this.structure.loopHeaders.has(block.at) ? lateBudgetCheck(block) : -1;
     frame.vectors.forget();
+    // One predecessor only, whose end this is: what it knows stays known.
+    const { merges, loopHeaders } = this.structure;
+    frame.registers.restore(merges.has(block.at) || loopHeaders.has(block.at) ? 0 : frame.registers.save());
     lowering.directCall = end.kind === "call";
     instructions.forEach((item, index) => {
       lowering.start(item, this.place.recordOf(item.at), count - index);
+      if (crossesPage(item)) lowering.checkNextPageIs(this.place.tables[this.place.pageBehind(pageOf(item.at))]!);
       // The last one may go elsewhere.
       if (index === count - 1 && !item.handler.definition.x87) frame.x87?.sync();
       item.handler.definition.emit(lowering, lowering.places(), item.handler.shape);
@@ -336,6 +341,8 @@ class RegionWriter {
     frame.x87?.sync();
     switch (end.kind) {
       case "indirect":
+        for (const likely of end.likely) if (this.graph.blocks.has(likely.at)) this.likely(block.at, likely, context);
+        this.indirect(lowering.target);
         return;
       case "interpret":
         this.continueAt(block, end.offset);
@@ -348,9 +355,11 @@ class RegionWriter {
         const condition = lowering.branchCondition!;
         condition();
         const known = lowering.flags.save();
+        const values = frame.registers.save();
         e.if();
         this.edge(block.at, end.taken, context);
         lowering.flags.restore(known);
+        frame.registers.restore(values);
         e.else();
         this.edge(block.at, end.next, context);
         e.end();
@@ -358,8 +367,21 @@ class RegionWriter {
     }
   }
 
+  /** Goes to `destination` if that is the address where the block goes. */
+  private likely(from: number, destination: Destination, context: Context): void {
+    const { e, frame, lowering } = this;
+    e.get(lowering.target).get(frame.ripBase).i64(destination.offset).op("i64_add").op("i64_eq");
+    const known = lowering.flags.save();
+    const values = frame.registers.save();
+    e.if();
+    this.edge(from, destination, context);
+    e.end();
+    lowering.flags.restore(known);
+    frame.registers.restore(values);
+  }
+
   /** Goes from one block to another, or out of the region. */
-  private edge(from: number, { at: to, offset }: Destination, context: Context): void {
+  private edge(from: number, { at: to, offset, returns }: Destination, context: Context): void {
     const { e, frame, graph, structure } = this;
     if (!graph.blocks.has(to)) {
       this.leaveTo(offset);
@@ -371,7 +393,14 @@ class RegionWriter {
       this.leaveTo(offset);
       e.end();
     }
-    if (offset < 0 || offset >= 4096) this.turnPage(to, offset);
+    if (offset < 0 || offset >= 4096) {
+      if (returns)
+        e.get(frame.ripBase)
+          .i64(offset - (offset & 4095))
+          .op("i64_add")
+          .set(frame.ripBase);
+      else this.turnPage(to, offset);
+    }
     this.lowering.flags.become(this.forms.get(to)!);
     if (isDispatched) e.i32(this.entryNumber.get(to)!).set(frame.entry).br(frame.top);
     else if (structure.number.get(to)! <= structure.number.get(from)!) e.br(context.loops.get(to)!);
@@ -381,41 +410,27 @@ class RegionWriter {
 
   /** Makes the page at `offset` from this one's start the one that runs, if it still is the one that `to` is in; else leaves. */
   private turnPage(to: number, offset: number): void {
-    const { e, frame, place } = this;
+    const { e, frame, lowering, place } = this;
     const page = e.temporary("i64");
-    const entry = e.temporary("i32");
-    e.get(frame.ripBase)
-      .i64(offset - (offset & 4095))
-      .op("i64_add")
-      .set(page);
-    emitTlbSlot(e, page);
-    e.get(frame.tlb).op("i32_add").tee(entry).mem("i64_load", TLB.execute).get(page).op("i64_ne");
-    e.get(entry)
-      .mem("i32_load", TLB.execute + 8)
-      .i32(place.tables[pageOf(to)]!)
-      .op("i32_ne")
-      .op("i32_or")
-      .if();
+    lowering.compareTable(page, offset - (offset & 4095), place.tables[pageOf(to)]!);
+    e.if();
     this.leaveTo(offset);
     e.end();
     e.get(page).set(frame.ripBase);
     e.release("i64", page);
-    e.release("i32", entry);
   }
 
-  /** Goes where the i64 on the stack says: to an entry of this region, or out of it. */
-  private indirect(): void {
-    if (this.place.tables.length > 1) this.indirectAnywhere();
-    else this.indirectInPage();
+  /** Goes where an i64 local says: to an entry of this region, or out of it. */
+  private indirect(rip: number): void {
+    if (this.place.tables.length > 1) this.indirectAnywhere(rip);
+    else this.indirectInPage(rip);
   }
 
   /** The same for a region of several pages: the target's page is found as the interpreter finds it. */
-  private indirectAnywhere(): void {
+  private indirectAnywhere(rip: number): void {
     const { e, frame } = this;
-    const rip = e.temporary("i64");
     const page = e.temporary("i64");
     const entry = e.temporary("i32");
-    e.set(rip);
     emitTlbSlot(e, rip);
     e.get(frame.tlb).op("i32_add").tee(entry).mem("i64_load", TLB.execute);
     e.get(rip).i64(-4096).op("i64_and").tee(page).op("i64_eq").if();
@@ -424,19 +439,17 @@ class RegionWriter {
     this.enterRecord(() => e.get(page).set(frame.ripBase));
     e.end();
     this.leaveToAddress(rip);
-    e.release("i64", rip, page);
+    e.release("i64", page);
     e.release("i32", entry);
   }
 
-  private indirectInPage(): void {
+  private indirectInPage(rip: number): void {
     const { e, frame, place } = this;
-    const rip = e.temporary("i64");
-    e.tee(rip).get(frame.ripBase).op("i64_xor").i64(4096).op("i64_lt_u").if();
+    e.get(rip).get(frame.ripBase).op("i64_xor").i64(4096).op("i64_lt_u").if();
     e.get(rip).op("i32_wrap_i64").i32(4095).op("i32_and").i32(2).op("i32_shl").mem("i32_load", place.tables[0]!);
     this.enterRecord(() => {});
     e.end();
     this.leaveToAddress(rip);
-    e.release("i64", rip);
   }
 
   /** Goes on at the record on the stack, in this region or out of it, unless it is 0; `arrive` is emitted on the way. */

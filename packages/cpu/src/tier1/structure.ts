@@ -22,7 +22,7 @@ export interface Structure {
 }
 
 /** More than any place in a region. */
-const PLACES = 2 ** 24;
+const PLACES = 2 ** 26;
 
 /** One number for an edge between two blocks. */
 export function edgeKey(from: number, to: number): number {

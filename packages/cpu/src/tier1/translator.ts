@@ -7,7 +7,14 @@ import { RECORD, REGION_ENTRY_BITS, STATE } from "../layout.ts";
 import { isFloatSilent } from "../semantics/simd-float-inline.ts";
 import type { HandlerTable } from "../tier0/handlers.ts";
 import type { Selector } from "../tier0/select.ts";
-import { collectRegion, type Graph, graphSize, instructionPlaces, type RegionSource } from "./control-flow.ts";
+import {
+  collectRegion,
+  type Graph,
+  graphSize,
+  instructionPlaces,
+  placesInPages,
+  type RegionSource,
+} from "./control-flow.ts";
 import { UntranslatableError } from "./flag-forms.ts";
 import { keysOfPlaces, PathMap, type PathTrace } from "./paths.ts";
 import { emitRegion, type RegionPlace } from "./region.ts";
@@ -30,7 +37,7 @@ const GROWING_LIMIT = 120;
 
 /** Guest instructions that a region made from paths may hold, how many are worth one, and how many are translated after a trace. */
 const PATH_LIMIT = 2000;
-const SHORTEST_PATH = 12;
+const SHORTEST_PATH = 6;
 const TRACE_LIMIT = 24_000;
 /** Share of a trace's instructions that regions made from paths have already, from which on none is made anew. */
 const KNOWN_SHARE = 0.7;
@@ -41,9 +48,9 @@ interface Region {
   /** Keys of the pages that its code is in. */
   readonly keys: readonly number[];
   readonly entries: readonly RegionEntry[];
-  /** Offsets of its instructions if it is of one page and made for hot places. */
-  readonly offsets: readonly number[] | undefined;
-  /** Machine addresses of its instructions if it is made from paths. */
+  /** Whether it is of one page, made for hot places, and may be made anew with more of them. */
+  readonly grows: boolean;
+  /** Machine addresses of code for which it is made: a region with some of it takes its place after a trace. */
   readonly addresses: readonly number[];
   /** Offsets that were found hot and for which it was made. */
   readonly wanted: readonly number[];
@@ -143,7 +150,7 @@ export class Translator {
     const record = code.recordAt(mfn, mode, offset);
     if (memory.words[(record + RECORD.hot) / 4]! >= handlers.hotCount) return true;
     const page = this.pageOf(mfn, mode);
-    const joined = page.regions.filter((region) => region.offsets !== undefined && region.size <= GROWING_LIMIT);
+    const joined = page.regions.filter((region) => region.grows && region.size <= GROWING_LIMIT);
     const warm = [...page.samples].filter(([, count]) => count >= JOIN_THRESHOLD).map(([at]) => at);
     const wanted = [...new Set([offset, ...joined.flatMap((region) => region.wanted), ...warm])];
     const view = code.pageView(mfn, mode);
@@ -163,9 +170,11 @@ export class Translator {
     const recordOf = (at: number) => code.recordAt(mfn, mode, at);
     const entries = this.compile(graph, {
       tables: [view.table],
+      pageBehind: () => -1,
       tag: slot,
       recordOf,
       floatCalls: !isFloatSilent(memory.words[STATE.mxcsr / 4]!),
+      flat: false,
     });
     // Decoding for the region may have started the code cache anew: then its addresses are stale.
     if (entries === undefined || code.generation !== generation) {
@@ -179,8 +188,8 @@ export class Translator {
       slot,
       keys: [pageKey(mfn, mode)],
       entries: this.patch(entries.map(recordOf), slot),
-      offsets: instructionPlaces(graph),
-      addresses: [],
+      grows: true,
+      addresses: wanted.filter((at) => graph.entries.has(at)).map((at) => mfn * 4096 + at),
       wanted: wanted.filter((at) => graph.entries.has(at)),
       size: graphSize(graph),
     });
@@ -194,20 +203,27 @@ export class Translator {
     this.translated++;
   }
 
-  /** Before a trace: regions made from paths step aside, so that the trace shows all of the paths as they are now. */
+  /** Before a trace: all regions step aside, so that the trace shows the paths as they are now. */
   beginTrace(): void {
-    for (const region of this.paths) this.unpatch(region);
+    for (const region of this.regions()) this.unpatch(region);
   }
 
   /** After a trace that nothing is made of. */
   abandonTrace(): void {
-    this.endTrace(this.paths, new Set());
+    this.endTrace(this.regions(), new Set());
+  }
+
+  private regions(): Set<Region> {
+    const all = new Set<Region>();
+    for (const { regions } of this.pages.values()) for (const region of regions) all.add(region);
+    return all;
   }
 
   /** After a trace: regions whose code is in one that was made anew go, the others are entered again. */
   private endTrace(before: ReadonlySet<Region>, made: ReadonlySet<number>): void {
+    const still = this.regions();
     for (const region of before) {
-      if (!this.paths.has(region)) continue;
+      if (!still.has(region)) continue;
       if (region.addresses.some((address) => made.has(address))) this.release(region);
       else
         for (const { record, number } of region.entries)
@@ -227,7 +243,6 @@ export class Translator {
       memory,
       code,
       frameOf,
-      absorb: (mfn, record) => this.coveredFrom(mfn, record),
       checkSlot: this.selector.checkHandler.slot,
     });
     if (this.isKnownMostly(map)) {
@@ -240,10 +255,14 @@ export class Translator {
       mode: 64,
       selector: this.selector,
       known: (at) => map.isKnown(at),
+      isChecked: (at) => map.isChecked(at),
       seen: (at) => map.seen.get(at) ?? [],
+      resumed: map.resumed,
+      distance: (from, to) => map.distance(from, to),
+      copies: map,
       limit: PATH_LIMIT,
     };
-    const before = new Set(this.paths);
+    const before = this.regions();
     const covered = new Set<number>();
     const addresses = new Set<number>();
     const known = (at: number) => map.isKnown(at) && !covered.has(at);
@@ -251,11 +270,15 @@ export class Translator {
     for (const start of map.arrivals) {
       if (made >= TRACE_LIMIT || this.live >= MAX_REGIONS || code.generation !== generation) break;
       if (covered.has(start) || !this.isFree(map.recordAt(start))) continue;
+      map.dropCopies();
       const graph = collectRegion({ ...source, known }, [start]);
-      const places = instructionPlaces(graph);
+      const places = instructionPlaces(graph).filter((at) => !map.isCopy(at));
       for (const at of places) covered.add(at);
-      if (graphSize(graph) < SHORTEST_PATH) continue;
-      const region = this.translatePath(graph, map, generation);
+      if (graphSize(graph) < SHORTEST_PATH || graph.entries.size === 0) continue;
+      const region = this.translatePath(graph, map, {
+        keys: keysOfPlaces(map.pages, placesInPages(source, graph)),
+        generation,
+      });
       if (region === undefined) continue;
       made += region.size;
       for (const address of region.addresses) addresses.add(address);
@@ -278,34 +301,36 @@ export class Translator {
     return known >= all * KNOWN_SHARE;
   }
 
-  private translatePath(graph: Graph, map: PathMap, generation: number): Region | undefined {
+  private translatePath(
+    graph: Graph,
+    map: PathMap,
+    { keys, generation }: { readonly keys: readonly number[]; readonly generation: number },
+  ): Region | undefined {
     const { code, memory } = this;
     const slot = this.freeSlots.pop() ?? this.newSlot();
     const recordOf = (at: number) => code.recordAt(map.pages[at >>> 12]!.mfn, 64, at & 4095);
     const entries = this.compile(graph, {
       tables: map.pages.map(({ table }) => table),
+      pageBehind: (page) => map.neighbour(page, 1),
       tag: slot,
       recordOf,
       floatCalls: !isFloatSilent(memory.words[STATE.mxcsr / 4]!),
+      flat: true,
     });
     if (entries === undefined || code.generation !== generation) {
       this.freeSlots.push(slot);
       return undefined;
     }
-    const keys = keysOfPlaces(map.pages, graph.blocks.keys());
     for (const key of keys) if (!this.pages.has(key)) this.pages.set(key, emptyPage());
     const records = entries.map(recordOf);
-    const own = new Set(records);
-    // Regions made for places on the way would only be entered from this one.
-    for (const key of keys)
-      for (const region of [...this.pages.get(key)!.regions])
-        if (region.offsets !== undefined && region.entries.every(({ record }) => own.has(record))) this.release(region);
     const region: Region = {
       slot,
       keys,
       entries: this.patch(records, slot),
-      offsets: undefined,
-      addresses: instructionPlaces(graph).map((at) => map.pages[at >>> 12]!.mfn * 4096 + (at & 4095)),
+      grows: false,
+      addresses: instructionPlaces(graph)
+        .filter((at) => !map.isCopy(at))
+        .map((at) => map.pages[at >>> 12]!.mfn * 4096 + (at & 4095)),
       wanted: [],
       size: graphSize(graph),
     };
@@ -317,14 +342,6 @@ export class Translator {
   /** Whether a record is there, and does not lead into a region. */
   isFree(record: number): boolean {
     return record !== 0 && this.memory.words[(record + RECORD.hot) / 4]! < this.handlers.hotCount;
-  }
-
-  /** The offsets of the region that `record` leads into; none of one that stays, `undefined` where none is. */
-  private coveredFrom(mfn: number, record: number): readonly number[] | undefined {
-    if (record === 0 || this.isFree(record)) return undefined;
-    const slot = this.memory.words[(record + RECORD.hot) / 4]! >>> REGION_ENTRY_BITS;
-    const region = this.pages.get(pageKey(mfn, 64))?.regions.find((candidate) => candidate.slot === slot);
-    return region?.offsets ?? [];
   }
 
   /** Makes the region's module, and enters its function into the table at the place's tag. */
@@ -361,7 +378,8 @@ export class Translator {
     const patched: RegionEntry[] = [];
     records.forEach((record, number) => {
       const hot = words[(record + RECORD.hot) / 4]!;
-      if (hot >= this.handlers.hotCount) return;
+      // Not before an instruction that reaches into the next page: where that is another, the region leaves to this record.
+      if (hot >= this.handlers.hotCount || hot === this.selector.checkHandler.hot) return;
       words[(record + RECORD.hot) / 4] = slot * 2 ** REGION_ENTRY_BITS + number;
       patched.push({ record, number, hot });
     });

@@ -1,7 +1,9 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
 import type { FloatKind } from "../definition.ts";
+import { STATE } from "../layout.ts";
 import type { FloatBound, Lane, Place } from "../lowering.ts";
 import { emitFloatBound } from "../semantics/simd-float-inline.ts";
+import { BytesPlace } from "../tier0/lowering.ts";
 
 const EXTRACT = {
   u8: "i8x16_extract_lane_u",
@@ -101,6 +103,10 @@ export class VectorPlace implements Place {
     e.v128(ZEROS);
     this.lane(bytes === 4 ? "f32" : "f64", 0);
     e.lane(bytes === 4 ? "f32x4_replace_lane" : "f64x2_replace_lane", 0);
+  }
+  upper(): Place {
+    const address = STATE.xmm + this.number * 32 + 16;
+    return new BytesPlace(this.e, () => this.e.i32(address), true);
   }
   address(): void {
     throw new Error("a vector register in a local has no address");
