@@ -1,23 +1,20 @@
 // `npm run bench:disk [-- OPTIONS]`: what a guest's disk costs in paravirt and in QEMU's TCG with virtio, on the same image:
 // Debian's dd and fio in Debian's kernel, processor time of the whole machine process. README.md beside this says how.
 import { spawnSync } from "node:child_process";
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { basename, join } from "node:path";
-import { parseArgs } from "node:util";
 import { joinArchives, moduleName, writeCpio } from "@paravirt/boot";
 import { debianGuest, hostFileArchive, MODULE_PARAMETERS, XEN_MODULES } from "@paravirt/host-node";
 import { CACHE, installPackages } from "./lib/debian.mjs";
-import { COMMAND_LINES } from "./lib/engines.mjs";
+import { DEVICE_ENGINES, deviceMachine, MIB, printRows, runnable, workFolder } from "./lib/device-bench.mjs";
 import { runMachine } from "./lib/measure.mjs";
-import { refuse, whole } from "./lib/options.mjs";
+import { deviceBenchOptions, refuse } from "./lib/options.mjs";
+import { median } from "./lib/rows.mjs";
 
 const COMMAND = "bench:disk";
-const MIB = 2 ** 20;
 const IMAGE_MIB = 1024;
 /** MiB of each machine: fio and its hundred libraries take 90, and what is left must not hold the image. */
 const MEMORY = 512;
-const CLI = new URL("../packages/paravirt/bin/paravirt.js", import.meta.url).pathname;
 
 const fio = (pattern, options) =>
   `/usr/bin/fio --name=row --filename=$D --rw=${pattern} --bs=4k --direct=1 --randseed=7 --norandommap ${options} --minimal`;
@@ -74,70 +71,17 @@ const ROWS = {
   },
 };
 
-/** What the machines need of Debian's kernel package, and how each is started. */
+/** What the machines need of Debian's kernel package, and how each gets the image. */
 const ENGINES = {
   paravirt: {
     modules: XEN_MODULES.filter((name) => name.includes("blk")),
-    command: process.execPath,
-    args: ({ guest, initrd, image }) => [
-      ...[CLI, "run", "--memory", String(MEMORY), "--append", COMMAND_LINES.paravirt],
-      ...["--kernel", join(guest.folder, "vmlinux"), "--initrd", initrd, "--disk", `${image},format=raw`],
-    ],
+    devices: (image) => ["--disk", `${image},format=raw`],
   },
   tcg: {
     modules: ["virtio_pci", "virtio_blk"],
-    command: "qemu-system-x86_64",
-    args: ({ guest, initrd, image }) => [
-      ...["-accel", "tcg", "-m", String(MEMORY), "-nographic", "-no-reboot", "-nic", "none"],
-      ...["-append", COMMAND_LINES.pc, "-kernel", join(guest.folder, "vmlinuz"), "-initrd", initrd],
-      ...["-drive", `file=${image},format=raw,if=virtio`],
-    ],
+    devices: (image) => ["-nic", "none", "-drive", `file=${image},format=raw,if=virtio`],
   },
 };
-
-function options() {
-  let values;
-  try {
-    ({ values } = parseArgs({
-      options: {
-        json: { type: "string" },
-        only: { type: "string" },
-        engines: { type: "string" },
-        scale: { type: "string", default: "100" },
-        reps: { type: "string", default: "3" },
-        help: { type: "boolean" },
-      },
-    }));
-  } catch (error) {
-    refuse(`${COMMAND}: ${error.message}`);
-  }
-  const rows = Object.keys(ROWS).filter((name) => ROWS[name].unit !== undefined);
-  if (values.help) {
-    console.log(`usage: npm run ${COMMAND} -- [options]
-
-a guest's disk in paravirt and in QEMU's TCG, with Debian's dd and fio
-
-  --only A,B      these rows only; rows: ${rows.join(" ")}
-  --engines X,Y   these engines only: ${Object.keys(ENGINES).join(", ")}
-  --scale N       percent of the usual amounts, 1 to 1000 (100)
-  --reps N        how often each row runs, 1 to 20; the median counts (3)
-  --json FILE     write the numbers to FILE`);
-    process.exit(0);
-  }
-  const chosen = (text, known, what) => {
-    const names = text === undefined ? known : text.split(",");
-    for (const name of names)
-      if (!known.includes(name)) refuse(`${COMMAND}: no ${what} "${name}"; there are ${known.join(", ")}`);
-    return known.filter((name) => names.includes(name));
-  };
-  return {
-    json: values.json,
-    rows: chosen(values.only, rows, "row"),
-    engines: chosen(values.engines, Object.keys(ENGINES), "engine"),
-    scale: whole(values.scale, 1, 1000, "--scale", COMMAND),
-    reps: whole(values.reps, 1, 20, "--reps", COMMAND),
-  };
-}
 
 /** An image without holes, so that no machine reads zeros that nobody stored. */
 function makeImage(path) {
@@ -201,26 +145,25 @@ function modulesOf(guest, wanted) {
   }));
 }
 
-const median = (values) => values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) / 2)];
-
 async function measure({ engine, guest, folder, image, plan }) {
-  const { modules, command, args } = ENGINES[engine];
+  const { modules, devices } = ENGINES[engine];
   const initrd = join(folder, `initrd-${engine}`);
   writeFileSync(initrd, await initramfs({ guest, modules: modulesOf(guest, modules), plan }));
-  return runMachine({ command, args: args({ guest, initrd, image }), label: engine, total: plan.length });
+  const machine = deviceMachine({ engine, guest, initrd, devices: devices(image), memory: MEMORY });
+  return runMachine({ ...machine, label: engine, total: plan.length });
 }
 
 async function main() {
-  const chosen = options();
+  const chosen = deviceBenchOptions({
+    command: COMMAND,
+    about: "a guest's disk in paravirt and in QEMU's TCG, with Debian's dd and fio",
+    rows: Object.keys(ROWS).filter((name) => ROWS[name].unit !== undefined),
+    engines: DEVICE_ENGINES,
+  });
   const missing = installPackages(["fio"]);
   if (missing !== undefined) refuse(`${COMMAND}: ${missing}`);
-  if (chosen.engines.includes("tcg") && spawnSync(ENGINES.tcg.command, ["--version"]).status !== 0) {
-    console.error(`left out: tcg: ${ENGINES.tcg.command} is not installed (Debian package qemu-system-x86)`);
-    chosen.engines = chosen.engines.filter((name) => name !== "tcg");
-  }
-  const folder = mkdtempSync(join(tmpdir(), "paravirt-bench-"));
-  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
-  for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(130));
+  chosen.engines = runnable(chosen.engines);
+  const folder = workFolder();
   // Modules that no guest of ours needs: a cache of its own keeps them from coming and going in everybody's.
   const guest = await debianGuest({
     cacheFolder: join(CACHE, "disk"),
@@ -256,26 +199,13 @@ async function main() {
       answer.rows[name][engine] = { cpu: round(cpu), perCpuSecond: round(done / cpu), unit: ROWS[name].unit };
     }
   }
-  print(answer, chosen.engines);
+  const units = Object.fromEntries(chosen.rows.map((name) => [name, ROWS[name].unit]));
+  printRows({ rows: answer.rows, units, engines: chosen.engines });
   if (chosen.json !== undefined) writeFileSync(chosen.json, `${JSON.stringify(answer, null, 2)}\n`);
   for (const line of failures) console.error(`${COMMAND}: ${line}`);
   if (failures.length > 0) process.exitCode = 1;
 }
 
 const round = (value) => Number(value.toPrecision(4));
-
-function print({ rows }, engines) {
-  const ratio = engines.includes("paravirt") && engines.includes("tcg");
-  console.log(
-    `${"per CPU second".padEnd(24)}${engines.map((name) => name.padStart(12)).join("")}${ratio ? "paravirt/tcg".padStart(14) : ""}`,
-  );
-  for (const [name, row] of Object.entries(rows)) {
-    const unit = Object.values(row)[0].unit;
-    const cells = engines.map((engine) => (row[engine]?.perCpuSecond.toFixed(0) ?? "-").padStart(12));
-    const both = row.paravirt !== undefined && row.tcg !== undefined;
-    const last = ratio ? (both ? (row.paravirt.perCpuSecond / row.tcg.perCpuSecond).toFixed(2) : "-").padStart(14) : "";
-    console.log(`${`${name}, ${unit}`.padEnd(24)}${cells.join("")}${last}`);
-  }
-}
 
 await main();

@@ -48,6 +48,49 @@ ${help}
   };
 }
 
+/**
+ * Reads the options of a benchmark of a device; anything wrong ends the process with status 2. `extra` adds options as
+ * `parseArgs` takes them, with a line of `help` each.
+ */
+export function deviceBenchOptions({ command, about, rows, engines, extra = {} }) {
+  let values;
+  try {
+    ({ values } = parseArgs({
+      options: {
+        json: { type: "string" },
+        only: { type: "string" },
+        engines: { type: "string" },
+        scale: { type: "string", default: "100" },
+        reps: { type: "string", default: "3" },
+        help: { type: "boolean" },
+        ...extra,
+      },
+    }));
+  } catch (error) {
+    refuse(`${command}: ${error.message}`);
+  }
+  if (values.help) {
+    const more = Object.values(extra).map(({ help }) => `\n${help}`);
+    console.log(`usage: npm run ${command} -- [options]
+
+${about}
+
+  --only A,B      these rows only; rows: ${rows.join(" ")}
+  --engines X,Y   these engines only: ${engines.join(", ")}
+  --scale N       percent of the usual amounts, 1 to 1000 (100)
+  --reps N        how often each row runs, 1 to 20; the median counts (3)
+  --json FILE     write the numbers to FILE${more.join("")}`);
+    process.exit(0);
+  }
+  return {
+    ...values,
+    rows: chosen(values.only, rows, "row", command),
+    engines: chosen(values.engines, engines, "engine", command),
+    scale: whole(values.scale, 1, 1000, "--scale", command),
+    reps: whole(values.reps, 1, 20, "--reps", command),
+  };
+}
+
 function chosen(text, known, what, command) {
   if (text === undefined) return known;
   const names = text.split(",").filter((name) => name !== "");

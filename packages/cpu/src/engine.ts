@@ -327,8 +327,18 @@ export class Engine implements PublicEngine {
   /** Notes where the guest is: what is found often is translated. */
   private sample(vcpu: VirtualCpu, record: number): void {
     this.untilSample = this.nextInterval();
-    if (!this.translates) return;
-    if (this.paths.sample(this.executed, this.memory.words[ENGINE.inRegions / 4]!)) this.translator.beginTrace();
+    // What is followed stays as it is.
+    if (!this.translates || this.paths.trace !== undefined) return;
+    const { words } = this.memory;
+    const counters = {
+      executed: this.executed,
+      inRegions: words[ENGINE.inRegions / 4]!,
+      entered: words[ENGINE.entered / 4]!,
+    };
+    if (this.paths.sample(counters)) {
+      this.translator.beginTrace();
+      return;
+    }
     const rip = this.ripOf(record);
     if (this.exports.walk(rip, ACCESS.EXECUTE) !== WALK.FILLED) return;
     const address = this.memory.words[ENGINE.walkAddress / 4]!;

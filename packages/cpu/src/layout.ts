@@ -91,6 +91,8 @@ export const ENGINE = {
   charged: 0x17e4,
   /** Instructions executed in translated regions, modulo 2^32. */
   inRegions: 0x17e8,
+  /** Times that a region was entered from the interpreter, modulo 2^32. */
+  entered: 0x17ec,
   /** One page replaced for a single step: its linear address (1 = none) and the machine address instead. */
   overlayPage: 0x1460,
   overlayAddress: 0x1468,

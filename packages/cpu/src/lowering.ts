@@ -113,6 +113,11 @@ export interface Lowering {
   wrap(): void;
   /** Pushes the memory operand's linear address without touching memory, truncated to the address size. */
   effectiveAddress(withSegment: boolean): void;
+  /**
+   * Of a gather in translated code: the vector register of indices, which {@link Lowering.effectiveAddress} leaves out, log2
+   * of their scale, and whether the register is a YMM register.
+   */
+  readonly vectorIndex: { readonly place: Place; readonly scale: number; readonly wide: boolean } | undefined;
   /** Leaves the instruction with fault `vector` if the i32 on the stack is not zero. Nothing was written yet. */
   faultIf(vector: number, error: number): void;
   /** Ends the instruction: control goes to the i64 that `push` leaves on the stack. */

@@ -2,14 +2,16 @@ import { randomFillSync } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { Resolver } from "node:dns";
 import { readFileSync, statSync } from "node:fs";
-import { createServer, isIPv4, type ListenOptions } from "node:net";
-import { ParavirtError } from "@paravirt/core";
+import { createServer, isIPv4, isIPv6, type ListenOptions } from "node:net";
+import { isParavirtError, ParavirtError } from "@paravirt/core";
 import type {
   HostConnection,
   HostConnectionHandler,
+  HostDatagramListener,
   HostDatagrams,
   HostDatagramsHandler,
   HostListener,
+  HostPeer,
   NetworkHost,
 } from "@paravirt/net";
 import { reason } from "./cache.ts";
@@ -51,6 +53,7 @@ export function nodeNetworkHost(options: NodeNetworkHostOptions = {}): NetworkHo
     connect: openConnection,
     openDatagrams,
     listen,
+    listenDatagrams,
     nameServers() {
       if (options.nameServers !== undefined) return options.nameServers;
       const now = performance.now();
@@ -94,6 +97,57 @@ function openDatagrams(address: string, port: number, handler: HostDatagramsHand
       socket.close();
     },
   };
+}
+
+/** As TCP does, all addresses are those of IPv6 and IPv4 where there is IPv6. */
+async function listenDatagrams(
+  address: string | undefined,
+  port: number,
+  onMessage: (bytes: Uint8Array, from: HostPeer) => void,
+): Promise<HostDatagramListener> {
+  if (address !== undefined) return bindDatagrams(isIPv6(address) ? "udp6" : "udp4", address, port, onMessage);
+  return bindDatagrams("udp6", undefined, port, onMessage).catch((error: unknown) => {
+    if (isParavirtError(error) && noIpv6(error.cause)) return bindDatagrams("udp4", undefined, port, onMessage);
+    throw error;
+  });
+}
+
+function noIpv6(error: unknown): boolean {
+  return ["EAFNOSUPPORT", "EADDRNOTAVAIL"].includes((error as NodeJS.ErrnoException).code ?? "");
+}
+
+function bindDatagrams(
+  type: "udp4" | "udp6",
+  address: string | undefined,
+  port: number,
+  onMessage: (bytes: Uint8Array, from: HostPeer) => void,
+): Promise<HostDatagramListener> {
+  const socket = createSocket(type);
+  socket.on("message", (bytes, from) => onMessage(bytes, { address: from.address, port: from.port }));
+  return new Promise((resolve, reject) => {
+    socket.once("error", (error) => {
+      socket.close();
+      const place = `${address ?? "*"}:${port}`;
+      reject(new ParavirtError("UNAVAILABLE", `can't take datagrams at ${place}: ${reason(error)}`, { cause: error }));
+    });
+    socket.bind({ port, ...(address === undefined ? {} : { address }) }, () => {
+      socket.removeAllListeners("error");
+      // A datagram that can't be sent is lost, as others are.
+      socket.on("error", () => {});
+      let closed = false;
+      resolve({
+        port: socket.address().port,
+        send(bytes, to) {
+          if (!closed) socket.send(Buffer.from(bytes), to.port, to.address, () => {});
+        },
+        close() {
+          if (closed) return;
+          closed = true;
+          socket.close();
+        },
+      });
+    });
+  });
 }
 
 function listen(

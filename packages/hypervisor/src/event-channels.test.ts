@@ -179,6 +179,32 @@ describe("the host's end", () => {
     });
   });
 
+  test("a guest that slept for an answer has the next fifteen before it goes on; one that goes on has none", () => {
+    const { hypervisor, vcpu, domain } = guest;
+    const port = domain.events.allocateUnbound(0);
+    domain.events.bindHost(port, () => {});
+    hypervisor.runListeners();
+    const sendAndRun = (...then: (() => void)[]): string => {
+      guest.put(new Uint8Array(8));
+      guest.view(ARGUMENTS).setUint32(0, port, true);
+      guest.queueCall(HYPERVISOR.event_channel_op, EVTCHNOP.send, at(ARGUMENTS));
+      for (const queue of then) queue();
+      const reason = hypervisor.runVcpu(vcpu, 1000);
+      hypervisor.runListeners();
+      return reason;
+    };
+    const sleep = (): void => guest.queueCall(HYPERVISOR.sched_op, SCHEDOP.block);
+    expect([sendAndRun(), sendAndRun()]).toEqual(["budget", "budget"]);
+    expect(sendAndRun(sleep)).toBe("blocked");
+    vcpu.unblock();
+    const reasons = Array.from({ length: 17 }, () => sendAndRun());
+    expect(reasons).toEqual([...Array.from({ length: 15 }, () => "notified"), "budget", "budget"]);
+    expect(sendAndRun(sleep)).toBe("blocked");
+    vcpu.unblock();
+    expect(sendAndRun(sleep)).toBe("notified");
+    expect(hypervisor.runVcpu(vcpu, 1000)).toBe("blocked");
+  });
+
   test("is closed by either side", () => {
     const port = guest.domain.events.allocateUnbound(0);
     const host = guest.domain.events.bindHost(port, () => {}) as HostChannel;

@@ -5,6 +5,8 @@ const PAGE = 4096;
 const V1_PER_FRAME = PAGE / 8;
 const V2_PER_FRAME = PAGE / 16;
 const STATUS_PER_FRAME = PAGE / 2;
+const V1_SHIFT = 9;
+const V2_SHIFT = 8;
 /** Transitive grants may pass through one other table. */
 const MAX_TRANSITIVE = 1;
 
@@ -142,8 +144,10 @@ export class GrantTable {
   }
 
   private entryAt(ref: number): number {
-    const perFrame = this.version === 1 ? V1_PER_FRAME : V2_PER_FRAME;
-    return (this.frames[Math.floor(ref / perFrame)] as number) * PAGE + (ref % perFrame) * (PAGE / perFrame);
+    // Both layouts have a power of two of entries in a frame.
+    return this.version === 1
+      ? (this.frames[ref >>> V1_SHIFT] as number) * PAGE + (ref & (V1_PER_FRAME - 1)) * 8
+      : (this.frames[ref >>> V2_SHIFT] as number) * PAGE + (ref & (V2_PER_FRAME - 1)) * 16;
   }
 
   /** Machine address of the word that holds the reading and writing flags of `ref`. */
@@ -168,6 +172,7 @@ export class GrantTable {
     if ((type !== GTF.permit_access && !transitive) || domid !== by) return GNTST.general_error;
     if (!readOnly && (flags & GTF.readonly) !== 0) return GNTST.general_error;
     let grant = this.active.get(ref);
+    const isNew = grant === undefined;
     if (grant === undefined) {
       const made = transitive ? this.follow(ref, by, at, readOnly, depth) : this.describe(ref, by, at, flags);
       if (typeof made === "number") return made;
@@ -177,7 +182,7 @@ export class GrantTable {
     }
     const held = readOnly ? this.domain.holdPage(grant.mfn) : this.domain.holdWritable(grant.mfn);
     if (grant.through === undefined && !held) return GNTST.general_error;
-    this.active.set(ref, grant);
+    if (isNew) this.active.set(ref, grant);
     if (readOnly) grant.readers++;
     else grant.writers++;
     const status = this.statusAt(ref);

@@ -51,6 +51,8 @@ export interface HypervisorOptions {
 export type StopReason =
   /** The budget is spent. */
   | "budget"
+  /** It can go on, and had better do so after {@link Hypervisor.runListeners}: a backend may answer what it just sent. */
+  | "notified"
   /** It waits for an event or a timer. */
   | "blocked"
   /** SCHEDOP_yield. */
@@ -96,6 +98,7 @@ export class Hypervisor {
   private readonly call: HypercallContext;
   private readonly batched: HypercallContext;
   private listeners: (() => void)[] = [];
+  private interrupted = false;
   private hostPorts = 0;
   private cpus = 0;
 
@@ -217,6 +220,11 @@ export class Hypervisor {
     this.listeners.push(listener);
   }
 
+  /** Ends the running VCPU's run after its present hypercall, with `"notified"`. */
+  interrupt(): void {
+    this.interrupted = true;
+  }
+
   /** Whether {@link Hypervisor.runListeners} has something to do. */
   get listenersWaiting(): boolean {
     return this.listeners.length > 0;
@@ -273,6 +281,7 @@ export class Hypervisor {
     const { domain } = vcpu;
     if (!vcpu.runnable) return stopped(vcpu);
     vcpu.yielded = false;
+    this.interrupted = false;
     changeRunstate(vcpu, RUNSTATE.running, this.clock.now());
     this.refreshTime(vcpu);
     try {
@@ -285,7 +294,9 @@ export class Hypervisor {
     const runstate =
       !domain.running || vcpu.down ? RUNSTATE.offline : vcpu.blocked ? RUNSTATE.blocked : RUNSTATE.runnable;
     changeRunstate(vcpu, runstate, this.clock.now());
-    return vcpu.runnable ? (vcpu.yielded ? "yielded" : "budget") : stopped(vcpu);
+    if (!vcpu.runnable) return stopped(vcpu);
+    if (vcpu.yielded) return "yielded";
+    return this.interrupted ? "notified" : "budget";
   }
 
   private execute(vcpu: VirtualCpu, budget: number): void {
@@ -303,6 +314,7 @@ export class Hypervisor {
       if (exit.reason === EXIT.BUDGET) return;
       this.handle(vcpu, exit);
       end -= EXIT_COST;
+      if (this.interrupted) return;
     }
   }
 

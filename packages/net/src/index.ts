@@ -26,10 +26,12 @@ export {
 export type {
   HostConnection,
   HostConnectionHandler,
+  HostDatagramListener,
   HostDatagrams,
   HostDatagramsHandler,
   HostFailure,
   HostListener,
+  HostPeer,
   NetworkHost,
 } from "./network-host.ts";
 export {

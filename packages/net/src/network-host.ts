@@ -47,7 +47,23 @@ export interface HostDatagramsHandler {
   onUnreachable(): void;
 }
 
-/** A listening TCP port. */
+/** Where a datagram came from, or goes: an address and a port of the host's network. */
+export interface HostPeer {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** A port of the host that takes datagrams from anybody. */
+export interface HostDatagramListener {
+  /** The port, also when any was asked for. */
+  readonly port: number;
+  /** Sends one from this port; it may be lost. The host keeps no reference after the call returns. */
+  send(bytes: Uint8Array, to: HostPeer): void;
+  /** Gives the port up. */
+  close(): void;
+}
+
+/** A listening port. */
 export interface HostListener {
   /** The port, also when any was asked for. */
   readonly port: number;
@@ -79,6 +95,15 @@ export interface NetworkHost {
     port: number,
     accept: (connection: HostConnection) => HostConnectionHandler | undefined,
   ): Promise<HostListener>;
+  /**
+   * Takes datagrams at an address of the host, or all of them. `onMessage` must copy the bytes before it returns. Fails
+   * with `UNAVAILABLE` when the port can't be had.
+   */
+  listenDatagrams(
+    address: string | undefined,
+    port: number,
+    onMessage: (bytes: Uint8Array, from: HostPeer) => void,
+  ): Promise<HostDatagramListener>;
   /** IPv4 addresses of the host's resolvers, best first; asked at each use, since they may change. */
   nameServers(): readonly string[];
   /** The IPv4 addresses that the host's own table (`/etc/hosts`) has for a name in lower case; none when it isn't there. */

@@ -1,8 +1,10 @@
 import type {
   HostConnection,
   HostConnectionHandler,
+  HostDatagramListener,
   HostDatagramsHandler,
   HostFailure,
+  HostPeer,
   NetworkHost,
 } from "../src/index.ts";
 
@@ -39,6 +41,9 @@ export class VirtualHost implements NetworkHost {
   readonly udpServers = new Map<string, (bytes: Uint8Array) => readonly Uint8Array[]>();
   readonly names = new Map<string, readonly string[]>();
   readonly listeners = new Map<number, (connection: HostConnection) => HostConnectionHandler | undefined>();
+  readonly datagramListeners = new Map<number, (bytes: Uint8Array, from: HostPeer) => void>();
+  /** What published ports sent. */
+  readonly datagramsSent: { from: number; to: HostPeer; bytes: Uint8Array }[] = [];
   resolvers: readonly string[] = [];
   /** Milliseconds until something at the host happens. */
   delay = 1;
@@ -151,6 +156,22 @@ export class VirtualHost implements NetworkHost {
   ): Promise<{ port: number; close(): void }> {
     this.listeners.set(port, accept);
     return { port, close: () => this.listeners.delete(port) };
+  }
+
+  async listenDatagrams(
+    _address: string | undefined,
+    port: number,
+    onMessage: (bytes: Uint8Array, from: HostPeer) => void,
+  ): Promise<HostDatagramListener> {
+    this.datagramListeners.set(port, onMessage);
+    return {
+      port,
+      send: (bytes, to) => {
+        const copy = bytes.slice();
+        this.after(this.delay, () => this.datagramsSent.push({ from: port, to, bytes: copy }));
+      },
+      close: () => this.datagramListeners.delete(port),
+    };
   }
 
   nameServers(): readonly string[] {

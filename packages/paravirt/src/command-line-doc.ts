@@ -1,4 +1,5 @@
-import { COMMANDS, commandHelp } from "./options.ts";
+import { COMMANDS } from "./command-table.ts";
+import { commandHelp } from "./help.ts";
 import { STEP_DOC } from "./step-doc.ts";
 
 /** The fields of the counters' file, in its order. */

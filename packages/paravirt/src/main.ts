@@ -1,4 +1,5 @@
-import { commandHelp, generalHelp, parseArguments } from "./options.ts";
+import { commandHelp, generalHelp } from "./help.ts";
+import { parseArguments } from "./options.ts";
 import { STATUS } from "./status.ts";
 import { UsageError } from "./usage-error.ts";
 

@@ -8,6 +8,7 @@ import { disturb, startScript } from "../test/network-guest.ts";
 import {
   fetchSum,
   fileSum,
+  freePort,
   startIperf,
   startNameServer,
   startWebServer,
@@ -26,6 +27,19 @@ beforeAll(async () => {
 });
 afterAll(() => web.close());
 
+/** Runs a program of the host and answers what it printed. */
+function run(program: string, args: readonly string[]): Promise<string> {
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
+  let output = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    output += text;
+  });
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", () => resolve(output));
+  });
+}
+
 /** This machine's network, with a name server of our own at its port 53. */
 function hostWithNameServer(port: number): NetworkHost {
   const host = nodeNetworkHost();
@@ -37,12 +51,16 @@ function hostWithNameServer(port: number): NetworkHost {
   };
 }
 
-test("100 MB arrive whole, 200 connections stay open at once, iperf3, names, a published server", SLOW, async () => {
+test("100 MB arrive whole, 200 connections stay open at once, iperf3, names, published servers", SLOW, async () => {
   const guest = await debianGuest();
   const iperf = await startIperf();
   const names = await startNameServer({ "host.example": "10.0.2.2", "other.example": "192.0.2.7" });
   const nat = createNat({ host: hostWithNameServer(names.port), allow: ["*"] });
   const published = await nat.publish({ address: "127.0.0.1", port: 0, guestPort: 8080 });
+  // iperf3 has its words by TCP and its data by UDP, at the same port.
+  const iperfPort = await freePort();
+  for (const protocol of ["tcp", "udp"] as const)
+    await nat.publish({ address: "127.0.0.1", port: iperfPort, guestPort: 5201, protocol });
   const machine = createMachine({ memory: 200 });
   try {
     const vif = createVif({ port: nat.port, mac: "00:16:3e:00:00:01" });
@@ -57,6 +75,7 @@ test("100 MB arrive whole, 200 connections stay open at once, iperf3, names, a p
       nslookup missing.example >/dev/null || echo "no such name"
       echo "by name $(wget -q -O - http://host.example:${web.port}/hello)"
       ping -c 1 -W 5 10.0.2.2 >/dev/null && echo "ping: yes"
+      iperf3 -s -p 5201 >/tmp/served &
       mkdir /www; head -c 5m /dev/urandom >/www/file
       httpd -p 8080 -h /www; echo "serving $(md5sum </www/file)"
       sleep 1000`;
@@ -77,6 +96,10 @@ test("100 MB arrive whole, 200 connections stay open at once, iperf3, names, a p
     const sum = /serving ([0-9a-f]{32})/.exec(output)![1];
     const url = `http://127.0.0.1:${published.port}/file`;
     expect(await Promise.all([fetchSum(url), fetchSum(url), fetchSum(url)])).toEqual([sum, sum, sum]);
+    for (const direction of [[], ["-R"]])
+      expect(
+        await run("iperf3", ["-c", "127.0.0.1", "-p", `${iperfPort}`, "-u", "-b", "4M", "-n", "400K", ...direction]),
+      ).toMatch(/\(0%\) +receiver/);
     expect(vif.statistics.sendErrors).toBe(0);
   } finally {
     await machine.close();

@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { renderCommandLine } from "./command-line-doc.ts";
-import { COMMANDS, commandHelp, editDistance, parseArguments } from "./options.ts";
+import { COMMANDS } from "./command-table.ts";
+import { commandHelp } from "./help.ts";
+import { editDistance, parseArguments } from "./options.ts";
 
 test("options may be given with a space or an equals sign, and words after -- are the guest's", () => {
   const parsed = parseArguments(["run", "debian", "--memory", "128", "--name=x", "--", "sh", "-c", "exit --7"]);

@@ -123,7 +123,7 @@ export class MachineLoop implements SchedulerPort {
     const unit = this.unitToRun();
     if (unit === undefined) return hypervisor.listenersWaiting;
     const reason = this.runOnce(hypervisor, unit);
-    if (reason === "budget") return true;
+    if (reason === "budget" || reason === "notified") return true;
     this.current = undefined;
     // A listener of the host may have destroyed the domain meanwhile.
     if (!this.known.has(unit)) return true;

@@ -1,9 +1,10 @@
 import type { SimdName } from "@paravirt/wasm-emit";
-import type { Definition } from "../definition.ts";
+import type { Definition, Shape } from "../definition.ts";
 import { ACCESS, ENGINE } from "../layout.ts";
 import type { Lowering, Place } from "../lowering.ts";
 import { BytesPlace } from "../tier0/lowering.ts";
-import { byHalves, halvesOf, requireAvx, vexService } from "./avx-operands.ts";
+import { byHalves, halvesOf, requireAvx } from "./avx-operands.ts";
+import { pushZero } from "./simd-operands.ts";
 
 /** Pushes all ones in the lanes of a half's mask that have their sign set. */
 function pushSigns(c: Lowering, mask: Place, size: 4 | 8): void {
@@ -74,25 +75,103 @@ function masked(name: string, size: 4 | 8): Definition {
   };
 }
 
-/** Gathers: each element has an address of its own, so JavaScript does them. */
-const GATHERS: readonly (readonly [name: string, shapes: readonly string[]])[] = [
-  ["vpgatherdd", ["xm4x", "ym4y"]],
-  ["vpgatherdq", ["xm8x", "ym8y"]],
-  ["vpgatherqd", ["xm4x"]],
-  ["vpgatherqq", ["xm8x", "ym8y"]],
-  ["vgatherdps", ["xm4x", "ym4y"]],
-  ["vgatherdpd", ["xm8x", "ym8y"]],
-  ["vgatherqps", ["xm4x"]],
-  ["vgatherqpd", ["xm8x", "ym8y"]],
-];
+const REPLACE_LANE = { 4: "i32x4_replace_lane", 8: "i64x2_replace_lane" } as const;
+
+/**
+ * Gathers elements of `size` bytes by indices of `indexSize` bytes. JavaScript does one element after the other and keeps
+ * what came before a fault; translated code does all of them, or leaves before it has changed anything.
+ */
+function gather(name: string, shapes: readonly string[], indexSize: 4 | 8, size: 4 | 8): Definition {
+  const lane = size === 4 ? "i32" : "i64";
+  return {
+    name,
+    shapes,
+    access: "",
+    translated: true,
+    emit(c, operands, shape) {
+      const { e } = c;
+      requireAvx(c);
+      const index = c.vectorIndex;
+      if (index === undefined) {
+        c.service();
+        // Only this code needs JavaScript.
+        c.reachable();
+        return;
+      }
+      const [destination, , mask] = operands as [Place, Place, Place];
+      const of = (place: Place, width: number, number: number): [Place, number] => {
+        const lanes = 16 / width;
+        return [number < lanes ? place : place.upper(), number % lanes];
+      };
+      const count = gathered(c, shape, indexSize, size);
+      const halves = Math.ceil((count * size) / 16);
+      const results = Array.from({ length: halves }, (_, half) => {
+        const result = e.temporary("v128");
+        (half === 0 ? destination : destination.upper()).vector();
+        e.set(result);
+        return result;
+      });
+      const [start, address] = [e.temporary("i64"), e.temporary("i64")];
+      c.effectiveAddress(true);
+      e.set(start);
+      for (let number = 0; number < count; number++) {
+        const [maskHalf, maskLane] = of(mask, size, number);
+        maskHalf.lane(lane, maskLane);
+        if (size === 4) e.i32(0).op("i32_lt_s").if();
+        else e.i64(0).op("i64_lt_s").if();
+        const [indexHalf, indexLane] = of(index.place, indexSize, number);
+        e.get(start);
+        indexHalf.lane(indexSize === 4 ? "i32" : "i64", indexLane);
+        if (indexSize === 4) e.op("i64_extend_i32_s");
+        e.i64(index.scale).op("i64_shl").op("i64_add");
+        c.wrap();
+        e.set(address);
+        const host = c.translate(address, size, ACCESS.READ);
+        const result = results[Math.floor((number * size) / 16)]!;
+        e.get(result)
+          .get(host)
+          .mem(size === 4 ? "i32_load" : "i64_load")
+          .lane(REPLACE_LANE[size], number % (16 / size))
+          .set(result);
+        e.end();
+      }
+      e.release("i64", start, address);
+      destination.storeVector(() => {
+        e.get(results[0]!);
+        if (count * size < 16) e.i64(0).lane("i64x2_replace_lane", 1);
+      });
+      destination.upper().storeVector(() => {
+        if (results[1] === undefined) pushZero(e);
+        else e.get(results[1]);
+      });
+      mask.storeVector(() => pushZero(e));
+      mask.upper().storeVector(() => pushZero(e));
+      e.release("v128", ...results);
+    },
+  };
+}
+
+/** How many elements are gathered: as many as the wider of indices and elements leaves room for. */
+function gathered(c: Lowering, shape: Shape, indexSize: 4 | 8, size: 4 | 8): number {
+  // Elements half as wide as their indices fill an XMM register, whatever the length.
+  const wide = indexSize > size ? c.vectorIndex!.wide : shape.letters[0] === "y";
+  return (wide ? 32 : 16) / Math.max(indexSize, size);
+}
+
+const BY_WIDTH = { 4: ["xm4x", "ym4y"], 8: ["xm8x", "ym8y"] } as const;
 
 /** Masked moves and gathers. */
-export function avxMemoryDefinitions(): readonly Definition[] {
-  return [
-    masked("vmaskmovps", 4),
-    masked("vmaskmovpd", 8),
-    masked("vpmaskmovd", 4),
-    masked("vpmaskmovq", 8),
-    ...GATHERS.map(([name, shapes]) => vexService(name, shapes)),
-  ];
-}
+export const avxMemoryDefinitions = (): readonly Definition[] => [
+  masked("vmaskmovps", 4),
+  masked("vmaskmovpd", 8),
+  masked("vpmaskmovd", 4),
+  masked("vpmaskmovq", 8),
+  gather("vpgatherdd", BY_WIDTH[4], 4, 4),
+  gather("vpgatherdq", BY_WIDTH[8], 4, 8),
+  gather("vpgatherqd", ["xm4x"], 8, 4),
+  gather("vpgatherqq", BY_WIDTH[8], 8, 8),
+  gather("vgatherdps", BY_WIDTH[4], 4, 4),
+  gather("vgatherdpd", BY_WIDTH[8], 4, 8),
+  gather("vgatherqps", ["xm4x"], 8, 4),
+  gather("vgatherqpd", BY_WIDTH[8], 8, 8),
+];

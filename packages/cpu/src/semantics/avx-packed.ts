@@ -18,7 +18,7 @@ import { simdStringDefinitions } from "./simd-strings.ts";
 const OTHERWISE =
   /^(mova.*|movu.*|movdq.*|movnt.*|lddqu|ptest|maskmov.*|sha.*|emms|movmsk.*|pmovmskb|cvtpi.*|cvtt?p.2pi|movq2dq|cvtps2pd|cvtdq2pd|cvtt?pd2dq|cvtpd2ps|movddup)$/;
 /** What JavaScript does, all of it: approximations, dot products, strings. */
-const IN_JAVASCRIPT = /^(rcp|rsqrt|dpp|pcmp[ei]str)/;
+const IN_JAVASCRIPT = /^(rcp|rsqrt|dpp|pcmpestr|pcmpistrm)/;
 /** Widenings: the upper half of the result is made from the source's next bytes, not from its upper half. */
 const WIDENING = /^pmov[sz]x/;
 /** Shifts by one count for all lanes: an XMM register or 16 bytes. */

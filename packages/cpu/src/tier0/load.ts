@@ -16,7 +16,10 @@ export function loadTier0(table: HandlerTable, memory: WebAssembly.Memory, readT
   return exports;
 }
 
-function instantiate(bytes: Uint8Array, e: Record<string, unknown>): Record<string, unknown> {
+/** What both modules import: memory, and one function each. */
+type Imports = { readonly m: WebAssembly.Memory; readonly t: (() => bigint) | Tier0Exports["translate"] };
+
+function instantiate(bytes: Uint8Array, e: Imports): Record<string, unknown> {
   const module = new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>);
   return new WebAssembly.Instance(module, { e }).exports;
 }

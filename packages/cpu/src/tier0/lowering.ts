@@ -159,6 +159,7 @@ abstract class RecordLowering implements Lowering {
   }
 
   readonly known: undefined = undefined;
+  readonly vectorIndex: undefined = undefined;
   readonly floatBound: undefined = undefined;
   readonly x87: undefined = undefined;
 

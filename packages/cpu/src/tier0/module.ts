@@ -277,6 +277,10 @@ function emitMainLoop(
     state.get32(ENGINE.budget);
     e.op("i32_sub").op("i32_add");
   });
+  state.set32(ENGINE.entered, () => {
+    state.get32(ENGINE.entered);
+    e.i32(1).op("i32_add");
+  });
   state.get32(ENGINE.budget);
   e.set(budget);
   e.get(why).i32(1).op("i32_and").if();

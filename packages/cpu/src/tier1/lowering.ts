@@ -1,5 +1,5 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
-import { BASE_RIP, type Instruction, NO_REGISTER, OPERAND, REGISTER_CLASS } from "@paravirt/x86";
+import { BASE_RIP, type Instruction, NO_REGISTER, OPCODES, OPERAND, PREFIX, REGISTER_CLASS } from "@paravirt/x86";
 import type { Helper, HelperFunctions } from "../helpers.ts";
 import { ACCESS, ENGINE, RECORD, STATE, TLB } from "../layout.ts";
 import { type FloatBound, type Lowering, type Place, type Size, StateAccess, zeroExtend } from "../lowering.ts";
@@ -120,6 +120,11 @@ class ConstantPlace implements Place {
   address(): void {
     throw new Error("an immediate has no address in translated code");
   }
+}
+
+/** Whether the index of the memory operand is a vector register: of a gather. */
+function isVectorIndexed({ row }: Instruction): boolean {
+  return OPCODES[row]!.attributes.has("vsib");
 }
 
 /** Whether the memory operand's segment has a base: in 64-bit mode only FS and GS do. */
@@ -309,6 +314,16 @@ export class RegionLowering implements Lowering {
     else this.e.i64(0);
   }
 
+  get vectorIndex(): Lowering["vectorIndex"] {
+    const { instruction } = this;
+    if (!isVectorIndexed(instruction)) return undefined;
+    return {
+      place: this.vectorRegister(instruction.index),
+      scale: instruction.scale,
+      wide: (instruction.prefixes & PREFIX.VEX_L) !== 0,
+    };
+  }
+
   effectiveAddress(withSegment: boolean): void {
     const { e, instruction, frame } = this;
     let pushed = false;
@@ -323,7 +338,7 @@ export class RegionLowering implements Lowering {
       frame.registers.push(instruction.base);
       add();
     }
-    if (instruction.index !== NO_REGISTER) {
+    if (instruction.index !== NO_REGISTER && !isVectorIndexed(instruction)) {
       frame.registers.push(instruction.index);
       if (instruction.scale > 0) e.i64(instruction.scale).op("i64_shl");
       add();

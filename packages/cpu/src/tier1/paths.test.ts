@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { Stage } from "../../agreement/stage.ts";
-import { RECORD } from "../layout.ts";
+import { ENGINE, RECORD } from "../layout.ts";
 import { EXIT } from "../vcpu.ts";
 import { PathTrace } from "./paths.ts";
 
@@ -125,10 +125,17 @@ describe.each([
   });
 
   test("is found by itself when it takes the time", () => {
-    const { engine, start, second, isTranslated } = prepare(fill);
-    expect(start(20_000)).toBe(20_000n);
-    expect(isTranslated(second)).toBe(true);
-    expect(engine.stats.blocksTranslated).toBeGreaterThan(0);
+    const { engine, start } = prepare(fill);
+    expect(start(40_000)).toBe(40_000n);
+    const { words } = engine.memory;
+    const entered = words[ENGINE.entered / 4]!;
+    const inRegions = words[ENGINE.inRegions / 4]!;
+    const { instructions } = engine.stats;
+    start(10_000);
+    const executed = engine.stats.instructions - instructions;
+    expect(words[ENGINE.inRegions / 4]! - inRegions).toBeGreaterThan(executed * 0.9);
+    // Samples leave a region every forty instructions, calls don't.
+    expect(words[ENGINE.entered / 4]! - entered).toBeLessThan(executed / 20);
   });
 });
 

@@ -1,5 +1,5 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
-import { OPERAND, REGISTER_CLASS } from "@paravirt/x86";
+import { OPERAND, PREFIX, REGISTER_CLASS } from "@paravirt/x86";
 import type { FloatKind } from "../definition.ts";
 import type { HelperFunctions } from "../helpers.ts";
 import { ENGINE, RECORD, REGION_ENTRY_BITS, STATE, TLB } from "../layout.ts";
@@ -18,7 +18,7 @@ import { DEAD, type FlagForm, FULL, formAfter, formsAtEntry, lateBudgetCheck } f
 import { CachedRegisters, RegistersInLocals } from "./general-registers.ts";
 import { type RegionFrame, RegionLowering } from "./lowering.ts";
 import { analyse, edgeKey, ROOT, type Structure } from "./structure.ts";
-import { FloatBounds, VectorLocals } from "./vector-place.ts";
+import { FloatBounds, UPPER, VectorLocals, vectorAddress } from "./vector-place.ts";
 
 /** General registers of a region that live in locals. */
 const LOCAL_REGISTERS = 9;
@@ -78,10 +78,7 @@ export function emitRegion(
   };
   registers.enter();
   frame.vectors.locals.forEach((local, number) => {
-    if (local >= 0)
-      e.i32(0)
-        .simdMem("v128_load", STATE.xmm + number * 32)
-        .set(local);
+    if (local >= 0) e.i32(0).simdMem("v128_load", vectorAddress(number)).set(local);
   });
   e.i32(0).mem("i64_load", STATE.ripBase).set(frame.ripBase);
   e.i32(0).mem("i32_load", ENGINE.tlb).set(frame.tlb);
@@ -107,9 +104,7 @@ export function emitRegion(
   registers.leave();
   frame.x87?.store();
   for (const number of frame.vectors.written)
-    e.i32(0)
-      .get(frame.vectors.locals[number]!)
-      .simdMem("v128_store", STATE.xmm + number * 32);
+    e.i32(0).get(frame.vectors.locals[number]!).simdMem("v128_store", vectorAddress(number));
   e.i32(0).get(frame.budget).mem("i32_store", ENGINE.budget);
   if (place.tables.length > 1) e.i32(0).get(frame.ripBase).mem("i64_store", STATE.ripBase);
   e.get(frame.result);
@@ -163,14 +158,21 @@ const VECTOR_USES = 6;
 /** The XMM registers worth a local. */
 function vectorsInLocals(graph: Graph, structure: Structure): Set<number> {
   const weights = new Array<number>(16).fill(0);
+  // Behind VEX an instruction on XMM registers clears the destination's upper half.
+  const wide = new Set<number>();
   for (const block of graph.blocks.values()) {
     const weight = 8 ** Math.min(4, structure.depth.get(block.at) ?? 0);
     for (const { instruction } of block.instructions)
-      for (let i = 0; i < instruction.operandCount; i++)
-        if (instruction.kinds[i] === OPERAND.REGISTER && instruction.classes[i] === REGISTER_CLASS.XMM)
-          weights[instruction.registers[i] ?? 0]! += weight;
+      for (let i = 0; i < instruction.operandCount; i++) {
+        const registerClass = instruction.classes[i];
+        const isVector = registerClass === REGISTER_CLASS.XMM || registerClass === REGISTER_CLASS.YMM;
+        if (instruction.kinds[i] !== OPERAND.REGISTER || !isVector) continue;
+        weights[instruction.registers[i] ?? 0]! += weight;
+        if (instruction.prefixes & PREFIX.VEX) wide.add(instruction.registers[i] ?? 0);
+      }
   }
-  return new Set([...weights.keys()].filter((number) => weights[number]! >= VECTOR_USES));
+  const used = [...weights.keys()].filter((number) => weights[number]! >= VECTOR_USES);
+  return new Set([...used, ...used.filter((number) => wide.has(number)).map((number) => number + UPPER)]);
 }
 
 /** The x87 registers, if the region has x87 instructions. */

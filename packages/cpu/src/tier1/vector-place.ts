@@ -15,17 +15,25 @@ const EXTRACT = {
 } as const;
 const ZEROS = new Uint8Array(16);
 
-/** The XMM registers of a region: which of them live in locals, and which of those it writes. */
+/** Added to a vector register's number it stands for the upper half of the YMM register. */
+export const UPPER = 16;
+
+/** Address in the engine's state of an XMM register or, from {@link UPPER} on, of an upper half. */
+export function vectorAddress(number: number): number {
+  return STATE.xmm + (number % UPPER) * 32 + (number >= UPPER ? 16 : 0);
+}
+
+/** The XMM registers of a region and their upper halves: which of them live in locals, and which of those it writes. */
 export class VectorLocals {
   /** Local of each register, -1 for those that stay in the engine's state. */
   readonly locals: readonly number[];
   /** Registers that some instruction writes: known once all are emitted. */
   readonly written: Set<number> = new Set();
   /** {@link Place.facts} of each register at the point that is being emitted. */
-  readonly facts: number[] = new Array(16).fill(0);
+  readonly facts: number[] = new Array(2 * UPPER).fill(0);
 
   constructor(e: CodeEmitter, used: ReadonlySet<number>) {
-    this.locals = Array.from({ length: 16 }, (_, number) => (used.has(number) ? e.local("v128") : -1));
+    this.locals = Array.from({ length: 2 * UPPER }, (_, number) => (used.has(number) ? e.local("v128") : -1));
   }
 
   /** Control may come here from elsewhere: nothing is known of the registers' values. */
@@ -58,7 +66,7 @@ export class FloatBounds implements FloatBound {
   }
 }
 
-/** An XMM register in a local. */
+/** An XMM register, or an upper half, in a local. */
 export class VectorPlace implements Place {
   private readonly e: CodeEmitter;
   private readonly registers: VectorLocals;
@@ -105,7 +113,9 @@ export class VectorPlace implements Place {
     e.lane(bytes === 4 ? "f32x4_replace_lane" : "f64x2_replace_lane", 0);
   }
   upper(): Place {
-    const address = STATE.xmm + this.number * 32 + 16;
+    const upper = this.number + UPPER;
+    if (this.registers.locals[upper]! >= 0) return new VectorPlace(this.e, this.registers, upper);
+    const address = vectorAddress(upper);
     return new BytesPlace(this.e, () => this.e.i32(address), true);
   }
   address(): void {

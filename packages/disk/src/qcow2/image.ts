@@ -2,7 +2,7 @@ import { type Disk, ParavirtError } from "@paravirt/core";
 import { type Answer, run, type Steps, settled, Turns } from "../answer.ts";
 import { type BlockFile, scatter, sliceBuffers, totalBytes, zeroBuffers } from "../block-file.ts";
 import { SECTOR } from "../range.ts";
-import { type Codecs, unpackCluster } from "./codecs.ts";
+import type { Codecs } from "./codecs.ts";
 import {
   compressedExtent,
   type EntryKind,
@@ -14,8 +14,11 @@ import {
   setOwnCluster,
 } from "./entry.ts";
 import { bad, HEADER, MAX_L1_BYTES, type Qcow2Header, viewOf } from "./header.ts";
+import { L1Table } from "./l1-table.ts";
+import { PackedPlaces } from "./packed-places.ts";
 import { Refcounts } from "./refcounts.ts";
 import { type Table, Tables } from "./tables.ts";
+import { UnpackedClusters } from "./unpacked-clusters.ts";
 
 /** What an image needs to work: all of it open and checked. */
 export interface ImageParts {
@@ -26,13 +29,6 @@ export interface ImageParts {
   readonly backing: Disk | undefined;
   readonly codecs: Codecs | undefined;
 }
-
-interface Unpacked {
-  readonly offset: number;
-  readonly bytes: Uint8Array;
-}
-
-const UNPACKED_BYTES = 4 << 20;
 
 /**
  * Clusters of a qcow2 image: where they are, and how they get there.
@@ -50,24 +46,18 @@ export class Qcow2Image {
   readonly #perTable: number;
   readonly #isV3: boolean;
   readonly #header: Qcow2Header;
-  readonly #codecs: Codecs | undefined;
   readonly #backing: Disk | undefined;
   readonly #refcounts: Refcounts;
   readonly #tables: Tables;
+  readonly #packed: PackedPlaces;
   readonly #turns = new Turns();
-  readonly #unpacked = new Map<number, Unpacked>();
-  #l1: Uint8Array;
-  #l1View: DataView;
-  #l1Offset: number;
-  #l1DirtyFrom = Number.POSITIVE_INFINITY;
-  #l1DirtyTo = 0;
+  readonly #unpacked: UnpackedClusters;
+  readonly #l1: L1Table;
   #size: number;
   /** Clusters that lose a user when the tables are in the file. */
   #released: number[] = [];
   #readers = 0;
   #hasWritten = false;
-  /** Where the next compressed cluster begins, and how much room its host cluster still has. */
-  #packed = { at: 0, room: 0 };
   #failure: unknown;
 
   constructor(parts: ImageParts) {
@@ -77,14 +67,13 @@ export class Qcow2Image {
     this.#clusterSize = 2 ** this.#bits;
     this.#perTable = this.#clusterSize / 8;
     this.#isV3 = parts.header.version === 3;
-    this.#codecs = parts.codecs;
     this.#backing = parts.backing;
-    this.#l1 = parts.l1;
-    this.#l1View = viewOf(parts.l1);
-    this.#l1Offset = parts.header.l1Offset;
     this.#size = parts.header.size;
     this.#refcounts = new Refcounts(parts.file, parts.header, parts.refcountTable);
     this.#tables = new Tables(parts.file, this.#clusterSize);
+    this.#packed = new PackedPlaces(this.#refcounts, this.#clusterSize);
+    this.#unpacked = new UnpackedClusters(parts);
+    this.#l1 = new L1Table(parts);
   }
 
   /** Bytes of the disk. */
@@ -194,7 +183,7 @@ export class Qcow2Image {
       else if (kind === "zero") zeroBuffers(part);
       else if (kind === "absent") yield* this.#readBacking(at, part, bytes);
       else {
-        const unpacked = yield* this.#unpack(table!, within);
+        const unpacked = yield* this.#unpacked.get(compressedExtent(table!.view, within, this.#bits));
         scatter(unpacked.subarray(skip, skip + bytes), part);
       }
       done += bytes;
@@ -216,38 +205,23 @@ export class Qcow2Image {
     if (there < length) zeroBuffers(sliceBuffers(into, there, length - there));
   }
 
-  *#unpack(table: Table, index: number): Steps<Uint8Array> {
-    const { offset, length } = compressedExtent(table.view, index, this.#bits);
-    const known = this.#unpacked.get(offset);
-    if (known !== undefined) return known.bytes;
-    const packed = new Uint8Array(length);
-    yield* settled(this.#file.read(offset, [packed]));
-    const bytes = yield* settled(unpackCluster(this.#codecs, this.#header.compression, packed, this.#clusterSize));
-    while (this.#unpacked.size > 0 && (this.#unpacked.size + 1) * this.#clusterSize > UNPACKED_BYTES)
-      this.#unpacked.delete(this.#unpacked.keys().next().value!);
-    this.#unpacked.set(offset, { offset, bytes });
-    return bytes;
-  }
-
   *#tableOf(cluster: number): Steps<Table | undefined> {
     const index = Math.floor(cluster / this.#perTable);
-    const offset = entryOffset(this.#l1View, index);
+    const offset = entryOffset(this.#l1.view, index);
     return offset === 0 ? undefined : yield* this.#tables.get(this.#aligned(offset));
   }
 
   /** The table for `cluster`, one that only this disk uses. */
   *#ownTable(cluster: number): Steps<Table> {
     const index = Math.floor(cluster / this.#perTable);
-    const old = entryOffset(this.#l1View, index);
-    if (old !== 0 && entryCopied(this.#l1View, index)) return yield* this.#tables.get(this.#aligned(old));
+    const old = entryOffset(this.#l1.view, index);
+    if (old !== 0 && entryCopied(this.#l1.view, index)) return yield* this.#tables.get(this.#aligned(old));
     // A snapshot's table is copied; its clusters keep the uses that the snapshot has of them.
     const bytes =
       old === 0 ? new Uint8Array(this.#clusterSize) : (yield* this.#tables.get(this.#aligned(old))).bytes.slice();
     const { first } = yield* this.#refcounts.allocate(1);
     const table = this.#tables.create(first * this.#clusterSize, bytes);
-    setOwnCluster(this.#l1View, index, table.offset);
-    this.#l1DirtyFrom = Math.min(this.#l1DirtyFrom, index * 8);
-    this.#l1DirtyTo = Math.max(this.#l1DirtyTo, index * 8 + 8);
+    this.#l1.set(index, table.offset);
     if (old !== 0) this.#released.push(old / this.#clusterSize);
     return table;
   }
@@ -337,7 +311,7 @@ export class Qcow2Image {
     const kind = entryKind(table.view, index, this.#isV3);
     if (kind === "compressed") {
       const { offset, length } = compressedExtent(table.view, index, this.#bits);
-      this.#unpacked.delete(offset);
+      this.#unpacked.forget(offset);
       const last = Math.floor((offset + length - 1) / this.#clusterSize);
       for (let host = Math.floor(offset / this.#clusterSize); host <= last; host++) this.#released.push(host);
       return;
@@ -411,31 +385,11 @@ export class Qcow2Image {
         "BAD_ARGUMENT",
         `${data.length} bytes aren't less than a cluster of ${this.#clusterSize}`,
       );
-    const at = yield* this.#placePacked(data.length);
+    const at = yield* this.#packed.place(data.length);
     yield* settled(this.#file.write(at, [data]));
     setCompressed(table.view, within, this.#bits, { offset: at, length: data.length });
     this.#tables.changed(table, within, 1);
     if (this.#tables.full) yield* this.#flush();
-  }
-
-  /** Finds a place for packed data: behind the last, in as many host clusters as it takes, each with one use more. */
-  *#placePacked(length: number): Steps<number> {
-    const { at, room } = this.#packed;
-    const host = Math.floor(at / this.#clusterSize);
-    const canShare = room > 0 && (yield* this.#refcounts.get(host)) < this.#refcounts.max;
-    if (canShare && length <= room) {
-      yield* this.#refcounts.set(host, (yield* this.#refcounts.get(host)) + 1);
-      this.#packed = { at: at + length, room: room - length };
-      return at;
-    }
-    const { first } = yield* this.#refcounts.allocate(1);
-    if (canShare && first === host + 1) {
-      yield* this.#refcounts.set(host, (yield* this.#refcounts.get(host)) + 1);
-      this.#packed = { at: at + length, room: this.#clusterSize - (length - room) };
-      return at;
-    }
-    this.#packed = { at: first * this.#clusterSize + length, room: this.#clusterSize - length };
-    return first * this.#clusterSize;
   }
 
   *#flush(): Steps<void> {
@@ -451,17 +405,14 @@ export class Qcow2Image {
 
   *#flushInOrder(): Steps<void> {
     yield* this.#refcounts.write();
-    const hasTables = this.#tables.dirty || this.#l1DirtyTo > 0;
+    const hasTables = this.#tables.dirty || this.#l1.dirty;
     if (hasTables) {
       yield* settled(this.#file.flush());
       yield* this.#tables.write();
     }
-    if (this.#l1DirtyTo > 0) {
+    if (this.#l1.dirty) {
       yield* settled(this.#file.flush());
-      const part = this.#l1.subarray(this.#l1DirtyFrom, this.#l1DirtyTo);
-      yield* settled(this.#file.write(this.#l1Offset + this.#l1DirtyFrom, [part]));
-      this.#l1DirtyFrom = Number.POSITIVE_INFINITY;
-      this.#l1DirtyTo = 0;
+      yield* this.#l1.write();
     }
     yield* settled(this.#file.flush());
     for (const { offset, clusters } of this.#refcounts.takeReplaced())
@@ -477,12 +428,11 @@ export class Qcow2Image {
 
   *#free(released: number[]): Steps<void> {
     released.sort((a, b) => a - b);
-    const packed = Math.floor(this.#packed.at / this.#clusterSize);
     let holeFrom = -1;
     let holeTo = -1;
     for (const cluster of released) {
       if ((yield* this.#refcounts.release(cluster)) > 0) continue;
-      if (cluster === packed) this.#packed = { at: 0, room: 0 };
+      this.#packed.freed(cluster);
       this.#tables.forget(cluster * this.#clusterSize);
       if (cluster === holeTo) holeTo++;
       else {
@@ -515,7 +465,7 @@ export class Qcow2Image {
       // A longer backing file must not show in what is new.
       const shown = Math.min(size, (this.#backing?.sectors ?? 0) * SECTOR);
       this.#size = size;
-      if (entries * 8 > this.#l1.length) yield* this.#growL1(entries);
+      if (entries > this.#l1.entries) yield* this.#growL1(entries);
       if (shown > old) yield* this.#zero(old, shown - old);
     }
     this.#hasWritten = true;
@@ -525,27 +475,19 @@ export class Qcow2Image {
   }
 
   *#growL1(entries: number): Steps<void> {
-    const bytes = new Uint8Array(entries * 8);
-    bytes.set(this.#l1);
-    const clusters = Math.ceil(bytes.length / this.#clusterSize);
+    const clusters = Math.ceil((entries * 8) / this.#clusterSize);
     const { first } = yield* this.#refcounts.allocate(clusters, true);
     // Tables that the copy leads to have to be in the file before it is.
     this.#hasWritten = true;
     yield* this.#flush();
-    bytes.set(this.#l1);
-    const padded = new Uint8Array(clusters * this.#clusterSize);
-    padded.set(bytes);
-    yield* settled(this.#file.write(first * this.#clusterSize, [padded]));
-    yield* settled(this.#file.flush());
-    const oldClusters = Math.ceil(this.#l1.length / this.#clusterSize);
-    for (let n = 0; n < oldClusters; n++) this.#released.push(this.#l1Offset / this.#clusterSize + n);
-    this.#l1 = bytes;
-    this.#l1View = viewOf(bytes);
-    this.#l1Offset = first * this.#clusterSize;
+    const { offset: oldOffset, entries: oldEntries } = this.#l1;
+    yield* this.#l1.move(first * this.#clusterSize, clusters * this.#clusterSize, entries);
+    const oldClusters = Math.ceil((oldEntries * 8) / this.#clusterSize);
+    for (let n = 0; n < oldClusters; n++) this.#released.push(oldOffset / this.#clusterSize + n);
     // Entry count and place are neighbours in one sector: both change or none does.
     yield* this.#writeHeader(HEADER.l1Entries, 12, (view) => {
       view.setUint32(0, entries);
-      view.setBigUint64(4, BigInt(this.#l1Offset));
+      view.setBigUint64(4, BigInt(this.#l1.offset));
     });
   }
 

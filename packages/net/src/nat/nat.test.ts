@@ -147,6 +147,58 @@ describe("UDP", () => {
     expect(nat.statistics.udpFlows).toBe(0);
   });
 
+  test("a published port gives each of its other ends a port of the gateway, and answers go back", async () => {
+    const { host, nat, packets } = setUp();
+    announce(nat.port);
+    const port = await nat.publish({ port: 5353, guestPort: 53, protocol: "udp" });
+    const receive = host.datagramListeners.get(5353)!;
+    receive(bytes("one"), { address: "192.0.2.1", port: 7000 });
+    receive(bytes("two"), { address: "192.0.2.2", port: 7000 });
+    receive(bytes("three"), { address: "192.0.2.1", port: 7000 });
+    const got = packets().map(({ source, payload }) => ({
+      from: `${source}:${(payload[0]! << 8) | payload[1]!}`,
+      to: (payload[2]! << 8) | payload[3]!,
+      text: text(payload.subarray(8)),
+    }));
+    expect(got).toEqual([
+      { from: "10.0.2.2:49152", to: 53, text: "one" },
+      { from: "10.0.2.2:49153", to: 53, text: "two" },
+      { from: "10.0.2.2:49152", to: 53, text: "three" },
+    ]);
+    nat.port.send(udpFrame(["10.0.2.15", 53], ["10.0.2.2", 49153], bytes("answer")));
+    // Nobody has this port of the gateway, nor that one from another port of the guest: there is no way out by them.
+    nat.port.send(udpFrame(["10.0.2.15", 53], ["10.0.2.2", 49154], bytes("x")));
+    nat.port.send(udpFrame(["10.0.2.15", 54], ["10.0.2.2", 49153], bytes("x")));
+    await host.run(100);
+    expect(host.datagramsSent).toEqual([
+      { from: 5353, to: { address: "192.0.2.2", port: 7000 }, bytes: new Uint8Array(bytes("answer")) },
+    ]);
+    expect(nat.statistics.udpFlows).toBe(2);
+    await host.run(61_000);
+    expect(nat.statistics.udpFlows).toBe(0);
+    receive(bytes("again"), { address: "192.0.2.1", port: 7000 });
+    expect(nat.statistics.udpFlows).toBe(1);
+    port.close();
+    expect([nat.statistics.udpFlows, host.datagramListeners.size]).toEqual([0, 0]);
+    receive(bytes("late"), { address: "192.0.2.1", port: 7000 });
+  });
+
+  test("whoever floods a published port takes half of the conversations, not those of guests", async () => {
+    const { host, nat } = setUp({ allow: ["*"], maxUdpFlows: 10 });
+    announce(nat.port);
+    for (let port = 1; port <= 5; port++) nat.port.send(udpFrame(["10.0.2.15", port], ["192.0.2.9", 5000], bytes("x")));
+    await nat.publish({ port: 5353, guestPort: 53, protocol: "udp" });
+    const receive = host.datagramListeners.get(5353)!;
+    for (let port = 1; port <= 100; port++) receive(bytes("x"), { address: "192.0.2.1", port });
+    expect(nat.statistics.udpFlows).toBe(10);
+    host.udpServers.set("192.0.2.9:5000", () => [bytes("heard")]);
+    nat.port.send(udpFrame(["10.0.2.15", 1], ["192.0.2.9", 5000], bytes("x")));
+    await host.run(100);
+    expect(nat.statistics.udpFlows).toBe(10);
+    nat.close();
+    expect(nat.statistics.udpFlows).toBe(0);
+  });
+
   test("conversations are bounded: the one that was silent longest makes way", async () => {
     const { host, nat } = setUp({ allow: ["*"], maxUdpFlows: 10 });
     announce(nat.port);

@@ -22,7 +22,7 @@ import { decodeIpv4, IPV4_HEADER, type Ipv4Header, PAYLOAD_AT, PROTOCOL, pseudoS
 import { Link } from "./link.ts";
 import type { FlowAddress, TcpFlow } from "./tcp-flow.ts";
 import { TcpFlows } from "./tcp-flows.ts";
-import { UdpFlows } from "./udp-flows.ts";
+import { type PublishedPort, UdpFlows } from "./udp-flows.ts";
 
 /** A network of user-mode NAT. */
 export interface NatOptions {
@@ -59,6 +59,8 @@ export interface PublishOptions {
   readonly port: number;
   /** The guest's port. */
   readonly guestPort: number;
+  /** `tcp`, which it is when left out, or `udp`. */
+  readonly protocol?: "tcp" | "udp";
   /** The guest's address (10.0.2.15). */
   readonly guest?: string;
 }
@@ -89,7 +91,7 @@ export interface Nat {
   readonly addresses: NatAddresses;
   /** What is open now. */
   readonly statistics: NatStatistics;
-  /** Opens a port of the host for connections to a guest. Fails with `UNAVAILABLE` when it can't be had. */
+  /** Opens a port of the host for connections, or datagrams, to a guest, who sees them come from the gateway. Fails with `UNAVAILABLE` when it can't be had. */
   publish(options: PublishOptions): Promise<HostListener>;
   /** Ends all connections and stops listening. */
   close(): void;
@@ -195,15 +197,18 @@ class UserModeNat implements Nat {
     return { connections: this.#tcp.connections, udpFlows: this.#udp.size };
   }
 
-  async publish({ address, port, guestPort, guest }: PublishOptions): Promise<HostListener> {
+  async publish({ address, port, guestPort, guest, protocol = "tcp" }: PublishOptions): Promise<HostListener> {
     inRange("port", port, 0, 65535);
     inRange("guestPort", guestPort, 1, 65535);
     const target = guest === undefined ? this.#link.options.network.address + FIRST_GUEST : parseIpv4(guest);
     if (!this.#link.isGuest(target))
       throw new ParavirtError("BAD_ARGUMENT", `guest ${formatIpv4(target)} is no guest's address of this network`);
-    const listener = await this.#host.listen(address, port, (connection) =>
-      this.#closed ? undefined : this.#tcp.accept(target, guestPort, connection),
-    );
+    const listener =
+      protocol === "udp"
+        ? await this.#publishDatagrams(address, port, target, guestPort)
+        : await this.#host.listen(address, port, (connection) =>
+            this.#closed ? undefined : this.#tcp.accept(target, guestPort, connection),
+          );
     if (this.#closed) {
       listener.close();
       throw new ParavirtError("UNAVAILABLE", "the network is closed");
@@ -216,6 +221,27 @@ class UserModeNat implements Nat {
     };
     this.#listeners.add(published);
     return published;
+  }
+
+  async #publishDatagrams(
+    address: string | undefined,
+    port: number,
+    guest: Ipv4,
+    guestPort: number,
+  ): Promise<HostListener> {
+    let published: PublishedPort | undefined;
+    const listener = await this.#host.listenDatagrams(address, port, (bytes, from) => {
+      if (published !== undefined && !this.#closed) this.#udp.receive(published, from, bytes);
+    });
+    const own = { guest, guestPort, gateway: this.#link.options.gateway, listener, peers: new Map<string, string>() };
+    published = own;
+    return {
+      port: listener.port,
+      close: () => {
+        this.#udp.unpublish(own);
+        listener.close();
+      },
+    };
   }
 
   close(): void {

@@ -51,15 +51,30 @@ describe("--net", () => {
 
 describe("--publish", () => {
   test("is a port of the host, at an address or at all, and one of the guest", () => {
-    expect(parsePublish("8080:80")).toEqual({ hostPort: 8080, guestPort: 80 });
-    expect(parsePublish("127.0.0.1:8080:80")).toEqual({ address: "127.0.0.1", hostPort: 8080, guestPort: 80 });
-    expect(parsePublish("[::1]:8080:80")).toEqual({ address: "::1", hostPort: 8080, guestPort: 80 });
-    expect(parsePublish("localhost:0:80")).toEqual({ address: "localhost", hostPort: 0, guestPort: 80 });
+    expect(parsePublish("8080:80")).toEqual({ hostPort: 8080, guestPort: 80, protocol: "tcp" });
+    expect(parsePublish("127.0.0.1:8080:80")).toEqual({
+      address: "127.0.0.1",
+      hostPort: 8080,
+      guestPort: 80,
+      protocol: "tcp",
+    });
+    expect(parsePublish("[::1]:8080:80")).toEqual({ address: "::1", hostPort: 8080, guestPort: 80, protocol: "tcp" });
+    expect(parsePublish("5353:53/udp")).toEqual({ hostPort: 5353, guestPort: 53, protocol: "udp" });
+    expect(parsePublish("8080:80/tcp").protocol).toBe("tcp");
+    expect(parsePublish("localhost:0:80")).toEqual({
+      address: "localhost",
+      hostPort: 0,
+      guestPort: 80,
+      protocol: "tcp",
+    });
   });
 
-  test.each(["80", "a:80", "80:a", ":80:80", "1:2:3:4", "70000:80", "80:0", "80:70000"])("%s is refused", (text) => {
-    expect(() => parsePublish(text)).toThrow(`--publish ${text}: `);
-  });
+  test.each(["80", "a:80", "80:a", ":80:80", "1:2:3:4", "70000:80", "80:0", "80:70000", "80:80/sctp"])(
+    "%s is refused",
+    (text) => {
+      expect(() => parsePublish(text)).toThrow(`--publish ${text}: `);
+    },
+  );
 
   test("needs a user network", () => {
     const lists = new Map([["publish", ["8080:80"]]]);

@@ -28,6 +28,7 @@ export interface PublishSpec {
   readonly address?: string;
   readonly hostPort: number;
   readonly guestPort: number;
+  readonly protocol: "tcp" | "udp";
 }
 
 /** How `--net` is written. */
@@ -118,17 +119,18 @@ function check<T>(refuse: (why: string) => UsageError, read: () => T): T {
   }
 }
 
-/** Reads one `--publish`: `[ADDR:]HOSTPORT:GUESTPORT`. Throws {@link UsageError}. */
+/** Reads one `--publish`: `[ADDR:]HOSTPORT:GUESTPORT[/tcp|/udp]`. Throws {@link UsageError}. */
 export function parsePublish(text: string): PublishSpec {
-  const parts = /^(?:(\[[0-9a-f:.]+\]|[^:]*):)?(\d{1,5}):(\d{1,5})$/i.exec(text);
-  const [, address, hostPort, guestPort] = parts ?? [];
-  if (parts === null || address === "") throw new UsageError(`--publish ${text}: [ADDR:]HOSTPORT:GUESTPORT`);
+  const parts = /^(?:(\[[0-9a-f:.]+\]|[^:]*):)?(\d{1,5}):(\d{1,5})(?:\/(tcp|udp))?$/i.exec(text);
+  const [, address, hostPort, guestPort, protocol] = parts ?? [];
+  if (parts === null || address === "") throw new UsageError(`--publish ${text}: [ADDR:]HOSTPORT:GUESTPORT[/udp]`);
   for (const port of [hostPort, guestPort])
     if (Number(port) > 65535) throw new UsageError(`--publish ${text}: ports are 1 to 65535`);
   if (Number(guestPort) === 0) throw new UsageError(`--publish ${text}: a guest's port is 1 to 65535`);
   return {
     hostPort: Number(hostPort),
     guestPort: Number(guestPort),
+    protocol: protocol?.toLowerCase() === "udp" ? "udp" : "tcp",
     ...(address === undefined ? {} : { address: address.replace(/^\[|\]$/g, "") }),
   };
 }

@@ -19,8 +19,8 @@ export async function openUplink(spec: NetworkSpec, published: readonly PublishS
 async function openUserNetwork({ allow, mtu }: NetworkSpec, published: readonly PublishSpec[]): Promise<Uplink> {
   const nat = createNat({ host: nodeNetworkHost(), allow, ...(mtu === undefined ? {} : { mtu }) });
   try {
-    for (const { address, hostPort, guestPort } of published)
-      await nat.publish({ port: hostPort, guestPort, ...(address === undefined ? {} : { address }) });
+    for (const { address, hostPort, guestPort, protocol } of published)
+      await nat.publish({ port: hostPort, guestPort, protocol, ...(address === undefined ? {} : { address }) });
   } catch (error) {
     nat.close();
     throw error;
