@@ -49,7 +49,9 @@ export interface HostDatagramsHandler {
 
 /** Where a datagram came from, or goes: an address and a port of the host's network. */
 export interface HostPeer {
+  /** IPv4 or IPv6 address, as text. */
   readonly address: string;
+  /** UDP port, 1 to 65535. */
   readonly port: number;
 }
 

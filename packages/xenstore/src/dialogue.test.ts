@@ -346,6 +346,25 @@ describe("transactions", () => {
     ]);
   });
 
+  test("events of a transaction come in the order in which it came to the nodes, a removed one's parent second", () => {
+    play([
+      [1, "WRITE data/b|1", "WRITE OK|"],
+      [1, "WATCH data|t|", "WATCH OK|", "WATCH_EVENT data|t|"],
+      [1, "TRANSACTION_START |", "TRANSACTION_START 1|"],
+      [1, "#1 RM data/b|", "RM OK|"],
+      [1, "#1 WRITE data/a|1", "WRITE OK|"],
+      [1, "#1 WRITE data|new", "WRITE OK|"],
+      [
+        1,
+        "#1 TRANSACTION_END T|",
+        "WATCH_EVENT data/b|t|",
+        "WATCH_EVENT data|t|",
+        "WATCH_EVENT data/a|t|",
+        "TRANSACTION_END OK|",
+      ],
+    ]);
+  });
+
   test("a node made in a transaction together with its parent is told to its own readers alone", () => {
     play([
       [2, "WATCH /shared|t|", "WATCH OK|", "WATCH_EVENT /shared|t|"],

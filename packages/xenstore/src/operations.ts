@@ -86,6 +86,8 @@ export function removeNode(call: NodeCall, path: string): XenstoreErrno | undefi
   }
   if (typeof node === "string") return node;
   if (path === "/") return "EINVAL";
+  // Xen's xenstored changes the parent next, which decides when its watches are told.
+  call.view.touch(parentPath(path), ASPECT.existence);
   call.view.apply({ kind: "remove", path });
   return undefined;
 }
@@ -120,8 +122,13 @@ function find(
 ): TreeNode | XenstoreErrno {
   const node = view.tree.get(path);
   view.touch(path, node === undefined ? ASPECT.existence : aspects | ASPECT.permissions);
-  if (node !== undefined) return isGranted(caller, node, needed) ? node : "EACCES";
   let ancestor = parentPath(path);
+  if (node !== undefined) {
+    if (isGranted(caller, node, needed)) return node;
+    // Xen's xenstored looks at the parent here as well, and events come in the order of looking.
+    view.touch(ancestor, ASPECT.existence);
+    return "EACCES";
+  }
   let nearest = view.tree.get(ancestor);
   while (nearest === undefined) {
     view.touch(ancestor, ASPECT.existence);

@@ -48,9 +48,10 @@ export class Transaction implements View {
   #modify(path: string, how: Modified): void {
     const known = this.#modified.get(path);
     if (known === undefined) this.#modified.set(path, how);
-    else {
-      known.exact &&= how.exact;
-      known.implied &&= how.implied;
+    // As with Xen's xenstored: to be made for a child's sake tells nobody anything, nor does it change who is told.
+    else if (!how.implied) {
+      known.exact = how.exact && (known.implied || known.exact);
+      known.implied = false;
     }
   }
 

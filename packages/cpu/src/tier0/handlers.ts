@@ -63,18 +63,17 @@ export class HandlerTable {
 
   constructor(options: { readonly avx?: boolean } = {}) {
     const handlers: Handler[] = [];
+    const base = [...pseudo, ...DEFINITIONS];
     let hot = 1;
-    const add = (definition: Definition) => {
+    for (const definition of options.avx ? [...base, ...avxDefinitions()] : base) {
       for (const text of definition.shapes) {
         const isHot = definition.hot?.includes(text) ?? false;
         const handler: Handler = { slot: handlers.length, definition, shape: parseShape(text), hot: isHot ? hot++ : 0 };
         handlers.push(handler);
         for (const key of keysOf(definition.name, handler.shape)) this.byKey.set(key, handler);
       }
-    };
-    for (const definition of [...pseudo, ...DEFINITIONS]) add(definition);
-    this.baseCount = handlers.length;
-    if (options.avx) for (const definition of avxDefinitions()) add(definition);
+    }
+    this.baseCount = base.reduce((count, { shapes }) => count + shapes.length, 0);
     this.handlers = handlers;
     this.hotCount = hot;
   }

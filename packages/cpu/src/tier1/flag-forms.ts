@@ -1,6 +1,7 @@
 import { OPCODES, OPERAND } from "@paravirt/x86";
 import type { Size } from "../lowering.ts";
-import { type Block, type Graph, type RegionInstruction, successors } from "./control-flow.ts";
+import { type Block, type Graph, successors } from "./control-flow.ts";
+import type { RegionInstruction } from "./region-source.ts";
 import { edgeTarget, type Structure } from "./structure.ts";
 
 /** An instruction does something that the region did not foresee: the region is not translated. */

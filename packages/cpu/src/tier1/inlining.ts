@@ -10,7 +10,7 @@ import {
   pageOf,
   type RegionInstruction,
   type RegionSource,
-} from "./control-flow.ts";
+} from "./region-source.ts";
 
 /** Guest instructions of a function, with those that it calls, that is translated anew for each of its calls. */
 const LARGEST = 64;

@@ -7,10 +7,10 @@ import type { X87Stack } from "../semantics/x87-stack.ts";
 import { BytesPlace } from "../tier0/lowering.ts";
 import { registerAddress } from "../tier0/select.ts";
 import { emitTlbProbe, emitTlbSlot } from "../tlb-probe.ts";
-import type { RegionInstruction } from "./control-flow.ts";
 import { type FlagForm, formAfter, keepsFlags, UntranslatableError, WORDS } from "./flag-forms.ts";
 import { FLAG_WORDS, RegionFlags } from "./flags.ts";
 import type { GeneralRegisters } from "./general-registers.ts";
+import type { RegionInstruction } from "./region-source.ts";
 import { type FloatBounds, type VectorLocals, VectorPlace } from "./vector-place.ts";
 
 /** Locals and labels of a region's function. */

@@ -1,7 +1,7 @@
 import type { MachineMemory } from "@paravirt/core";
 import { type CodeCache, pageKey } from "../code-cache.ts";
 import { RECORD } from "../layout.ts";
-import { placeOf } from "./control-flow.ts";
+import { placeOf } from "./region-source.ts";
 
 /** Times that control came to a place before the code there is taken for part of a path. */
 const REPEATED = 3;

@@ -5,18 +5,11 @@ import type { HelperFunctions } from "../helpers.ts";
 import { ENGINE, RECORD, REGION_ENTRY_BITS, STATE, TLB } from "../layout.ts";
 import { X87Stack } from "../semantics/x87-stack.ts";
 import { emitTlbSlot } from "../tlb-probe.ts";
-import {
-  type Block,
-  crossesPage,
-  type Destination,
-  type Graph,
-  pageOf,
-  placeOf,
-  type RegionInstruction,
-} from "./control-flow.ts";
+import type { Block, Graph } from "./control-flow.ts";
 import { DEAD, type FlagForm, FULL, formAfter, formsAtEntry, lateBudgetCheck } from "./flag-forms.ts";
 import { CachedRegisters, RegistersInLocals } from "./general-registers.ts";
 import { type RegionFrame, RegionLowering } from "./lowering.ts";
+import { crossesPage, type Destination, pageOf, placeOf, type RegionInstruction } from "./region-source.ts";
 import { analyse, edgeKey, ROOT, type Structure } from "./structure.ts";
 import { FloatBounds, UPPER, VectorLocals, vectorAddress } from "./vector-place.ts";
 

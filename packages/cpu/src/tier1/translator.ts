@@ -7,17 +7,11 @@ import { RECORD, REGION_ENTRY_BITS, STATE } from "../layout.ts";
 import { isFloatSilent } from "../semantics/simd-float-inline.ts";
 import type { HandlerTable } from "../tier0/handlers.ts";
 import type { Selector } from "../tier0/select.ts";
-import {
-  collectRegion,
-  type Graph,
-  graphSize,
-  instructionPlaces,
-  placesInPages,
-  type RegionSource,
-} from "./control-flow.ts";
+import { collectRegion, type Graph, graphSize, instructionPlaces, placesInPages } from "./control-flow.ts";
 import { UntranslatableError } from "./flag-forms.ts";
 import { keysOfPlaces, PathMap, type PathTrace } from "./paths.ts";
 import { emitRegion, type RegionPlace } from "./region.ts";
+import type { RegionSource } from "./region-source.ts";
 
 /** Samples at one place before it is translated. */
 const THRESHOLD = 8;
