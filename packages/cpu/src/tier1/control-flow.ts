@@ -1,7 +1,6 @@
 import { OPCODES } from "@paravirt/x86";
 import { Inlining } from "./inlining.ts";
 import {
-  crossesPage,
   type Destination,
   decodeAt,
   destination,
@@ -10,7 +9,6 @@ import {
   isCall,
   isTranslatable,
   pageOf,
-  placeOf,
   type RegionInstruction,
   type RegionSource,
 } from "./region-source.ts";
@@ -140,9 +138,7 @@ function cutBlocks(
     }
     blocks.set(start, { at: start, instructions, end });
   }
-  // What reaches into the next page is left to the interpreter when that page is another: it must not lead back here.
-  const isEntry = (at: number) => blocks.has(at) && !crossesPage(blocks.get(at)!.instructions[0]!);
-  const entries = new Set([...wanted, ...arrivals].filter(isEntry));
+  const entries = new Set([...wanted, ...arrivals].filter((at) => blocks.has(at)));
   return { blocks, entries, arrivals };
 }
 
@@ -161,15 +157,6 @@ export function graphSize({ blocks }: Graph): number {
   let size = 0;
   for (const { instructions } of blocks.values()) size += instructions.length;
   return size;
-}
-
-/** A place in each page that holds code of a graph: blocks, and ends of instructions that began in another page. */
-export function placesInPages(source: RegionSource, { blocks }: Graph): number[] {
-  const places = [...blocks.keys()];
-  for (const { instructions } of blocks.values())
-    for (const item of instructions)
-      if (crossesPage(item)) places.push(placeOf(source.neighbour(pageOf(item.at), 1), 0));
-  return places;
 }
 
 /** The places of all instructions of a graph. */

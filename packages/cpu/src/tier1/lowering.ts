@@ -1,7 +1,7 @@
 import type { CodeEmitter } from "@paravirt/wasm-emit";
 import { BASE_RIP, type Instruction, NO_REGISTER, OPCODES, OPERAND, PREFIX, REGISTER_CLASS } from "@paravirt/x86";
 import type { Helper, HelperFunctions } from "../helpers.ts";
-import { ACCESS, ENGINE, RECORD, STATE, TLB } from "../layout.ts";
+import { ACCESS, ENGINE, STATE, TLB } from "../layout.ts";
 import { type FloatBound, type Lowering, type Place, type Size, StateAccess, zeroExtend } from "../lowering.ts";
 import type { X87Stack } from "../semantics/x87-stack.ts";
 import { BytesPlace } from "../tier0/lowering.ts";
@@ -381,20 +381,6 @@ export class RegionLowering implements Lowering {
       .op("i32_ne")
       .op("i32_or");
     e.release("i32", entry);
-  }
-
-  /** Leaves unless the rest of the instruction, in the next page, is where `table` says; the record behind is the instruction's own. */
-  checkNextPageIs(table: number): void {
-    const { e } = this;
-    const page = e.temporary("i64");
-    this.compareTable(page, 4096, table);
-    e.release("i64", page);
-    e.if();
-    // The check's own record may lead elsewhere by now: the interpreter goes through it.
-    this.recordAddress++;
-    this.leaveToRecord();
-    e.end();
-    this.recordAddress += RECORD.size - 1;
   }
 
   /** Gives this instruction to the interpreter. */

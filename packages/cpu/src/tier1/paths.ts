@@ -170,12 +170,6 @@ export class PathMap {
     return this.pages[at >>> 12]!.known[at & 4095] !== 0;
   }
 
-  /** Whether the record at a place checks the next page, for the instruction behind it that reaches into that. */
-  isChecked(at: number): boolean {
-    const record = this.recordAt(at);
-    return record !== 0 && this.memory.words[(record + RECORD.slot) / 4] === this.checkSlot;
-  }
-
   recordAt(at: number): number {
     return this.memory.words[this.pages[at >>> 12]!.table / 4 + (at & 4095)]!;
   }

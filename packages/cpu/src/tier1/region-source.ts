@@ -3,9 +3,6 @@ import { engineInstruction } from "../decoding.ts";
 import type { Handler } from "../tier0/handlers.ts";
 import type { Selector } from "../tier0/select.ts";
 
-/** Bytes that an instruction has at most. */
-const LONGEST = 15;
-
 /** An instruction of a region. */
 export interface RegionInstruction {
   readonly instruction: Instruction;
@@ -47,8 +44,6 @@ export interface RegionSource {
   readonly selector: Selector;
   /** Whether the code at a place probably runs. */
   readonly known: (at: number) => boolean;
-  /** Whether the record at a place checks the next page before the instruction that reaches into it. */
-  readonly isChecked?: (at: number) => boolean;
   /** Where control was seen to go from the instruction at a place that goes where the guest's data says. */
   readonly seen?: (at: number) => readonly number[];
   /** Places where control regularly arrives from outside of any code. */
@@ -76,31 +71,12 @@ export function isTranslatable(handler: Handler, selector: Selector): boolean {
   return (handler.hot > 0 && !helperUsers.has(handler)) || translated.has(handler);
 }
 
-export function decodeAt(source: RegionSource, at: number): RegionInstruction | undefined {
-  const { selector, mode } = source;
+export function decodeAt({ bytes, selector, mode }: RegionSource, at: number): RegionInstruction | undefined {
   const instruction = engineInstruction();
   const offset = at & 4095;
-  const bytes = source.bytes(pageOf(at));
-  if (decode(bytes, offset, 4096, mode, instruction) === 0 && !decodeAcross(source, at, bytes, instruction))
+  if (decode(bytes(pageOf(at)), offset, 4096, mode, instruction) === 0 || instruction.addressSize * 8 !== mode)
     return undefined;
-  if (instruction.addressSize * 8 !== mode) return undefined;
   return { instruction, handler: selector.select(instruction), offset, at };
-}
-
-/** Decodes an instruction that ends in the next page, if the region knows that page. */
-function decodeAcross(source: RegionSource, at: number, bytes: Uint8Array, instruction: Instruction): boolean {
-  const offset = at & 4095;
-  const next = source.neighbour(pageOf(at), 1);
-  if (next < 0 || offset <= 4096 - LONGEST || !source.isChecked?.(at)) return false;
-  const both = new Uint8Array(2 * LONGEST);
-  both.set(bytes.subarray(offset));
-  both.set(source.bytes(next).subarray(0, LONGEST), 4096 - offset);
-  return decode(both, 0, 4096 - offset + LONGEST, source.mode, instruction) > 0;
-}
-
-/** Whether the instruction's last bytes are in the next page. */
-export function crossesPage({ offset, instruction }: RegionInstruction): boolean {
-  return offset + instruction.length > 4096;
 }
 
 /** The destination `distance` bytes behind the beginning of `item`. */

@@ -9,7 +9,7 @@ import type { Block, Graph } from "./control-flow.ts";
 import { DEAD, type FlagForm, FULL, formAfter, formsAtEntry, lateBudgetCheck } from "./flag-forms.ts";
 import { CachedRegisters, RegistersInLocals } from "./general-registers.ts";
 import { type RegionFrame, RegionLowering } from "./lowering.ts";
-import { crossesPage, type Destination, pageOf, placeOf, type RegionInstruction } from "./region-source.ts";
+import { type Destination, pageOf, placeOf, type RegionInstruction } from "./region-source.ts";
 import { analyse, edgeKey, ROOT, type Structure } from "./structure.ts";
 import { FloatBounds, UPPER, VectorLocals, vectorAddress } from "./vector-place.ts";
 
@@ -29,8 +29,6 @@ export interface RegionPlace {
   readonly tables: readonly number[];
   /** What the records of the region's entries say in `RECORD.hot`, shifted right by {@link REGION_ENTRY_BITS}: which region it is. */
   readonly tag: number;
-  /** Number of the page that is mapped behind page `page`. */
-  readonly pageBehind: (page: number) => number;
   /** The record of a place. */
   readonly recordOf: (at: number) => number;
   /** Whether floating-point arithmetic is unusual now: see `FloatBound`. */
@@ -326,7 +324,6 @@ class RegionWriter {
     lowering.directCall = end.kind === "call";
     instructions.forEach((item, index) => {
       lowering.start(item, this.place.recordOf(item.at), count - index);
-      if (crossesPage(item)) lowering.checkNextPageIs(this.place.tables[this.place.pageBehind(pageOf(item.at))]!);
       // The last one may go elsewhere.
       if (index === count - 1 && !item.handler.definition.x87) frame.x87?.sync();
       item.handler.definition.emit(lowering, lowering.places(), item.handler.shape);

@@ -7,7 +7,7 @@ import { RECORD, REGION_ENTRY_BITS, STATE } from "../layout.ts";
 import { isFloatSilent } from "../semantics/simd-float-inline.ts";
 import type { HandlerTable } from "../tier0/handlers.ts";
 import type { Selector } from "../tier0/select.ts";
-import { collectRegion, type Graph, graphSize, instructionPlaces, placesInPages } from "./control-flow.ts";
+import { collectRegion, type Graph, graphSize, instructionPlaces } from "./control-flow.ts";
 import { UntranslatableError } from "./flag-forms.ts";
 import { keysOfPlaces, PathMap, type PathTrace } from "./paths.ts";
 import { emitRegion, type RegionPlace } from "./region.ts";
@@ -164,7 +164,6 @@ export class Translator {
     const recordOf = (at: number) => code.recordAt(mfn, mode, at);
     const entries = this.compile(graph, {
       tables: [view.table],
-      pageBehind: () => -1,
       tag: slot,
       recordOf,
       floatCalls: !isFloatSilent(memory.words[STATE.mxcsr / 4]!),
@@ -249,7 +248,6 @@ export class Translator {
       mode: 64,
       selector: this.selector,
       known: (at) => map.isKnown(at),
-      isChecked: (at) => map.isChecked(at),
       seen: (at) => map.seen.get(at) ?? [],
       resumed: map.resumed,
       distance: (from, to) => map.distance(from, to),
@@ -268,9 +266,9 @@ export class Translator {
       const graph = collectRegion({ ...source, known }, [start]);
       const places = instructionPlaces(graph).filter((at) => !map.isCopy(at));
       for (const at of places) covered.add(at);
-      if (graphSize(graph) < SHORTEST_PATH || graph.entries.size === 0) continue;
+      if (graphSize(graph) < SHORTEST_PATH) continue;
       const region = this.translatePath(graph, map, {
-        keys: keysOfPlaces(map.pages, placesInPages(source, graph)),
+        keys: keysOfPlaces(map.pages, graph.blocks.keys()),
         generation,
       });
       if (region === undefined) continue;
@@ -305,7 +303,6 @@ export class Translator {
     const recordOf = (at: number) => code.recordAt(map.pages[at >>> 12]!.mfn, 64, at & 4095);
     const entries = this.compile(graph, {
       tables: map.pages.map(({ table }) => table),
-      pageBehind: (page) => map.neighbour(page, 1),
       tag: slot,
       recordOf,
       floatCalls: !isFloatSilent(memory.words[STATE.mxcsr / 4]!),
@@ -372,8 +369,7 @@ export class Translator {
     const patched: RegionEntry[] = [];
     records.forEach((record, number) => {
       const hot = words[(record + RECORD.hot) / 4]!;
-      // Not before an instruction that reaches into the next page: where that is another, the region leaves to this record.
-      if (hot >= this.handlers.hotCount || hot === this.selector.checkHandler.hot) return;
+      if (hot >= this.handlers.hotCount) return;
       words[(record + RECORD.hot) / 4] = slot * 2 ** REGION_ENTRY_BITS + number;
       patched.push({ record, number, hot });
     });
